@@ -1,0 +1,177 @@
+"""The command line: python -m omni embed | search | caption | transcribe | draw | speak | bench.
+
+An argument is a file if its name ends like a picture, a recording or a .txt, and a text otherwise;
+"-" reads arguments from standard input, a line each. A damaged or missing file is reported in one
+line and the rest is still done; the exit code is then 2.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+from omni import bench
+from omni.interface import Audio, Item, Omni, load, read
+from omni.pipeline.decode import IMAGES, SOUNDS
+
+FILES = (*IMAGES, *SOUNDS, "txt")
+EXAMPLES = """examples:
+  omni draw "a red apple" --out drawings
+  omni speak "a red apple" picture.png --out spoken
+  omni caption *.png --to captions.txt
+  omni transcribe - < list-of-recordings.txt
+  omni search --gallery pictures/ "a red apple" question.wav
+  omni embed picture.png --to vectors.jsonl
+"""
+
+
+def main() -> None:
+    """Parses the arguments and runs one command."""
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.command == "bench":
+        bench.run(arguments.what, arguments.preset, arguments.device)
+        return
+    errors: list[str] = []
+    try:
+        model = load(arguments.model, arguments.device)
+        COMMANDS[arguments.command](model, arguments, errors)
+    except ValueError as error:
+        errors.append(str(error))
+    for error in errors:
+        print(f"omni {arguments.command}: {error}", file=sys.stderr)
+    sys.exit(2 if errors else 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="omni", description=__doc__, epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    commands = parser.add_subparsers(dest="command", required=True)
+    helps = {
+        "embed": "unit vectors of pictures, recordings or texts, as JSON lines",
+        "search": "the best of a gallery for each query",
+        "caption": "name what a picture shows",
+        "transcribe": "write down what a recording says",
+        "draw": "a picture of a text or a recording",
+        "speak": "speech from a text or a picture",
+    }
+    for name, text in helps.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("items", nargs="+", help='files or texts; "-": lines of standard input')
+        command.add_argument("--model", help="run, folder or hub name (default: runs/demo)")
+        command.add_argument("--device", default="auto")
+        if name in ("draw", "speak"):
+            command.add_argument("--out", type=Path, default=Path(), help="folder for the results")
+            command.add_argument("--seed", type=int, default=0)
+            command.add_argument("--steps", type=int, default=32)
+            command.add_argument("--guidance", type=float, default=2.0)
+        else:
+            command.add_argument("--to", type=Path, help="file for the results (default: terminal)")
+        if name in ("caption", "transcribe"):
+            command.add_argument("--language", default="en")
+        if name == "search":
+            command.add_argument(
+                "--gallery", nargs="+", required=True, help="files, folders or texts to search in"
+            )
+            command.add_argument("-k", type=int, default=5, help="answers a query")
+    command = commands.add_parser("bench", help="how fast this machine trains")
+    command.add_argument("what", choices=("step",))
+    command.add_argument("--preset", default="demo")
+    command.add_argument("--device", default="auto")
+    return parser
+
+
+def _expand(arguments: list[str]) -> Iterator[str]:
+    """Standard input for "-", the media files in it for a folder."""
+    for argument in arguments:
+        if argument == "-":
+            yield from filter(None, (line.strip() for line in sys.stdin))
+        elif Path(argument).is_dir():
+            yield from sorted(str(p) for p in Path(argument).rglob("*") if _is_file(p.name))
+        else:
+            yield argument
+
+
+def _is_file(name: str) -> bool:
+    return name.rsplit(".", 1)[-1].lower() in FILES and "." in name
+
+
+def _read_all(arguments: list[str], errors: list[str]) -> tuple[list[str], list[Item]]:
+    """Names and contents of everything readable; what is not goes into `errors`."""
+    names, items = [], []
+    for name in _expand(arguments):
+        try:
+            items.append(read(name) if _is_file(name) else name)
+            names.append(name)
+        except ValueError as error:
+            errors.append(str(error))
+    return names, items
+
+
+def _print(lines: Iterator[str], to: Path | None) -> None:
+    if to is None:
+        for line in lines:
+            print(line)
+    else:
+        to.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _embed(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None:
+    names, items = _read_all(arguments.items, errors)
+    vectors = model.embed(items).tolist() if items else []
+    pairs = zip(names, vectors, strict=True)
+    _print((json.dumps({"item": n, "vector": v}) for n, v in pairs), arguments.to)
+
+
+def _search(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None:
+    names, items = _read_all(arguments.items, errors)
+    found, gallery = _read_all(arguments.gallery, errors)
+    if not gallery:
+        raise ValueError("the gallery is empty: it needs at least one readable file or text")
+    vectors = model.embed(gallery)
+
+    def lines() -> Iterator[str]:
+        for name, item in zip(names, items, strict=True):
+            for index, score in model.retrieve(item, vectors, arguments.k):
+                yield f"{name}\t{found[index]}\t{score:.3f}"
+
+    _print(lines(), arguments.to)
+
+
+def _write(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None:
+    names, items = _read_all(arguments.items, errors)
+    texts = model.generate(items, to="text", language=arguments.language) if items else []
+    _print((f"{n}\t{t}" for n, t in zip(names, texts, strict=True)), arguments.to)
+
+
+def _make(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None:
+    names, items = _read_all(arguments.items, errors)
+    sense = "image" if arguments.command == "draw" else "audio"
+    settings = {k: getattr(arguments, k) for k in ("seed", "steps", "guidance")}
+    made = model.generate(items, to=sense, **settings) if items else []
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for number, (name, result) in enumerate(zip(names, made, strict=True)):
+        stem = re.sub(r"\W+", "-", Path(name).stem if _is_file(name) else name).strip("-")[:40]
+        ending = "wav" if isinstance(result, Audio) else "png"
+        path = arguments.out / f"{number:03d}-{stem}.{ending}"
+        result.save(path)
+        print(path)
+
+
+COMMANDS: dict[str, Callable[[Omni, argparse.Namespace, list[str]], None]] = {
+    "embed": _embed,
+    "search": _search,
+    "caption": _write,
+    "transcribe": _write,
+    "draw": _make,
+    "speak": _make,
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What loader, network and objectives share: the sample, the batch, and a sequence of tokens.
+
+Letters of the shapes: B samples of a batch, N items of one sense (N <= B: a sample may lack any
+sense), H W pixels, S audio samples, L text tokens, T tokens of any sense, D width.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from jaxtyping import Bool, Int, Int16, UInt8
+from torch import Tensor
+from jaxtyping import Float
+
+SENSES = ("image", "audio", "text")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One decoded sample of a shard. A sense that the shard does not hold is None."""
+
+    key: str
+    image: UInt8[Tensor, "3 H W"] | None = None
+    audio: Int16[Tensor, "S"] | None = None
+    text: str | None = None
+    language: str = "en"
+    group: str = ""
+    """samples of one group show the same thing: they are not negatives of each other"""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """All items of one sense in a batch, dense; `rows` says which sample each belongs to."""
+
+    data: Tensor
+    """uint8 [N 3 H W], int16 [N S] or token ids [N L]"""
+    rows: Int[Tensor, "N"]
+    lengths: Int[Tensor, "N"]
+    """valid audio samples or text tokens of each item; for images, 1"""
+
+    def to(self, device: Any) -> "Part":
+        """The same part on another device."""
+        return Part(
+            self.data.to(device, non_blocking=True),
+            self.rows.to(device, non_blocking=True),
+            self.lengths.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Dense parts, one for each sense that at least one sample has."""
+
+    size: int
+    group: Int[Tensor, "B"]
+    parts: dict[str, Part]
+    language: Int[Tensor, "N"] | None = None
+    """token id of the language of each text item"""
+
+    def to(self, device: Any) -> "Batch":
+        """The same batch on another device."""
+        language = None if self.language is None else self.language.to(device)
+        parts = {sense: part.to(device) for sense, part in self.parts.items()}
+        return replace(self, group=self.group.to(device), parts=parts, language=language)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A padded batch of sequences; `mask` is True where a token is present."""
+
+    x: Float[Tensor, "N T D"]
+    mask: Bool[Tensor, "N T"]
+
+    def __getitem__(self, rows: Tensor) -> "Tokens":
+        return Tokens(self.x[rows], self.mask[rows])

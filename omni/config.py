@@ -1,0 +1,157 @@
+"""What a run is: frozen dataclasses of plain values, to and from JSON.
+
+A preset is a function that returns a `Config` (see `omni.presets`); the flags of `train.py` are
+the fields below. Nothing here imports more than the standard library.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """Pictures: the timm encoder that reads them and the pixel patches that the decoder draws."""
+
+    encoder: str = "resnet10t"
+    """any timm model name; its last feature map (or its patch tokens) is the sequence"""
+    size: int = 64
+    """side of the square that encoder and decoder see, in pixels"""
+    patch: int = 8
+    """side of one patch of the decoder, in pixels"""
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """Sound: log-mel frames, the encoder over them and the frames that the decoder speaks."""
+
+    sample_rate: int = 16_000
+    """Hz"""
+    num_mels: int = 64
+    hop: int = 200
+    """samples from one frame to the next; the analysis window is four hops"""
+    max_seconds: float = 2.0
+    """longer clips are cut"""
+    depth: int = 3
+    """transformer blocks of the encoder, after a stem of stride 4"""
+    patch: int = 4
+    """frames of one token of the decoder"""
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Text: a transformers encoder and a causal decoder over one byte-level vocabulary."""
+
+    encoder: str = "modernbert"
+    """a model type of transformers, built with the width and depth given here"""
+    vocab_size: int = 4096
+    max_tokens: int = 16
+    depth: int = 2
+    decoder_depth: int = 2
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network: three encoders, the shared transformer, the decoders."""
+
+    width: int = 256
+    depth: int = 2
+    """blocks of the shared transformer"""
+    num_heads: int = 4
+    embed_dim: int = 256
+    """size of the retrieval vectors"""
+    flow_width: int = 256
+    flow_depth: int = 4
+    """blocks of each of the two flow decoders (image, speech)"""
+    image: ImageConfig = field(default_factory=ImageConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which samples, and how many at a time."""
+
+    path: str = "data/sample"
+    """folder of webdataset shards SPLIT-*.tar, or "synthetic" """
+    split: str = "train"
+    batch_size: int = 128
+    foreign: float = 0.5
+    """share of samples without speech whose name is taken in another language than English"""
+    shuffled: bool = False
+    """control: break the pairs, so that nothing can be learned from them"""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weight of each objective; 0 switches it off."""
+
+    contrastive: float = 1.0
+    next_token: float = 0.5
+    image_flow: float = 1.0
+    audio_flow: float = 1.0
+    length: float = 0.2
+    """of speech, in log frames"""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The loop."""
+
+    steps: int = 1000
+    lr: float = 1e-3
+    warmup: int = 100
+    """steps of linear warm-up, followed by a cosine to zero"""
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    """largest norm of the gradient"""
+    ema: float = 0.998
+    """decay of the averaged weights, with which the model is evaluated and used"""
+    generate_share: float = 0.5
+    """share of the batch that trains the image and speech decoders"""
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "bf16"
+    """bf16 (autocast) or fp32"""
+    compile: bool = False
+    """torch.compile of each transformer block"""
+    threads: int = 0
+    """CPU threads; 0 takes every core that this process may use"""
+    log_every: int = 10
+    save_every: int = 200
+    sample_every: int = 200
+    """steps between pictures and sound of fixed prompts; 0 for none"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    name: str = "run"
+    """the run's folder is runs/NAME"""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def to_json(self) -> str:
+        """Indented JSON, the inverse of `from_json`."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @staticmethod
+    def from_json(text: str) -> "Config":
+        """Raises `ValueError` for a field that this version does not know."""
+        return _build(Config, json.loads(text), "config")
+
+
+def _build(cls: type, values: dict[str, Any], where: str) -> Any:
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    if unknown := sorted(values.keys() - fields.keys()):
+        raise ValueError(f"{where} has no field {unknown[0]!r}; known: {', '.join(fields)}")
+    kwargs = {}
+    for name, value in values.items():
+        kind = fields[name].type
+        nested = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+        kwargs[name] = _build(kind, value, f"{where}.{name}") if nested else value
+    return cls(**kwargs)

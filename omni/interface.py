@@ -1,0 +1,233 @@
+"""The three verbs on plain objects: embed, retrieve, generate.
+
+Preprocessing, tokenizer, device, evaluation mode and normalising are the model's business.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from omni import generate as sampling
+from omni import pretrained
+from omni.batch import SENSES, Sample, Tokens
+from omni.config import Config
+from omni.modality import audio as sound
+from omni.modality import image as picture
+from omni.modality.text import Tokenizer
+from omni.network import Fused, Network
+from omni.pipeline.collate import collate
+from omni.pipeline.decode import IMAGES, SOUNDS, decode_audio, decode_image
+
+CHUNK = 64
+"""items that go through the network at once"""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """Mono sound: float32 samples in -1 ... 1 and their rate in Hz."""
+
+    samples: np.ndarray
+    sample_rate: int
+
+    def save(self, path: str | Path) -> None:
+        """As WAV, FLAC or whatever the name's ending says."""
+        import soundfile
+
+        soundfile.write(str(path), self.samples, self.sample_rate)
+
+
+Item = str | Image.Image | Audio | Sequence["str | Image.Image | Audio"]
+"""a text, a picture, a sound, or a tuple of these: one query of several senses"""
+
+
+def read(path: str | Path) -> str | Image.Image | Audio:
+    """A file as an item. Raises `ValueError` for an ending that is not known or damaged contents."""
+    path = Path(path)
+    extension = path.suffix.lower().removeprefix(".")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        if extension in IMAGES:
+            return Image.fromarray(decode_image(path.read_bytes()).permute(1, 2, 0).numpy())
+        if extension in SOUNDS:
+            samples, rate = decode_audio(path.read_bytes())
+            return Audio(samples.numpy().astype(np.float32) / 32768, rate)
+        if extension == "txt":
+            return path.read_text(encoding="utf-8").strip()
+    except Exception as error:
+        raise ValueError(f"{path}: {error}") from error
+    known = ", ".join((*IMAGES, *SOUNDS, "txt"))
+    raise ValueError(f"{path}: the ending must be one of {known}")
+
+
+def load(name: str | Path | None = None, device: str = "auto") -> "Omni":
+    """A model by its run, its folder or its name on the hub; by default $OMNI_MODEL or runs/demo."""
+    found = pretrained.load(name or os.environ.get("OMNI_MODEL", "runs/demo"))
+    return Omni(found.network, found.tokenizer, found.config, device)
+
+
+def pick_device(name: str) -> torch.device:
+    """A device by name; "auto" is the GPU if there is one."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+class Omni:
+    """A model ready for use; every method takes one item or a list and answers in kind."""
+
+    def __init__(
+        self, network: Network, tokenizer: Tokenizer, config: Config, device: str = "auto"
+    ) -> None:
+        self.device = pick_device(device)
+        self.network = network.to(self.device).eval()
+        self.tokenizer, self.config = tokenizer, config
+
+    def untrained(self, seed: int = 0) -> "Omni":
+        """The same architecture with fresh weights: the control of every measurement."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = Network(self.config.model, self.tokenizer.vocab_size)
+        return Omni(network, self.tokenizer, self.config, str(self.device))
+
+    def embed(self, items: Item | list[Item]) -> Float[Tensor, "N E"]:
+        """Unit vectors of one space; the cosine of two is their dot product. On the CPU."""
+        return torch.stack(self._each(_listed(items), lambda fused, _: list(fused.vector.cpu())))
+
+    def retrieve(
+        self, query: Item, gallery: list[Item] | Float[Tensor, "G E"], k: int = 5
+    ) -> list[tuple[int, float]]:
+        """The `k` best of a gallery (items, or vectors from `embed`): pairs of index and cosine."""
+        vectors = gallery if isinstance(gallery, Tensor) else self.embed(gallery)
+        scores = vectors @ self.embed(query)[0]
+        best = scores.topk(min(k, len(scores)))
+        return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+    def generate(
+        self,
+        items: Item | list[Item],
+        to: str,
+        *,
+        seed: int = 0,
+        steps: int = 32,
+        guidance: float = 2.0,
+        language: str = "en",
+    ) -> Any:
+        """Text, pictures or speech from any senses.
+
+        `to` is "text", "image" or "audio"; `steps` and `guidance` shape pictures and speech,
+        `language` text. Item i of a list is drawn from (seed, i). Raises `ValueError` for a value
+        out of range.
+        """
+        if to not in SENSES:
+            raise ValueError(f"to must be one of {', '.join(SENSES)}; got {to!r}")
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}")
+        listed = _listed(items)
+        code = self.tokenizer.language(language)
+
+        def make(fused: Fused, indices: list[int]) -> list[Any]:
+            memory = fused.tokens
+            if to == "text":
+                languages = torch.full((len(indices),), code, device=self.device)
+                ids = sampling.write(self.network, memory, languages)
+                return [self.tokenizer.decode(row) for row in ids]
+            generators = [torch.Generator().manual_seed(seed * 1_000_003 + i) for i in indices]
+            if to == "image":
+                return self._draw(memory, generators, steps, guidance)
+            return self._speak(memory, generators, steps, guidance)
+
+        half = self.config.train.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            made = self._each(listed, make)
+        return made if isinstance(items, list) else made[0]
+
+    def _draw(
+        self, memory: Tokens, generators: list[torch.Generator], steps: int, guidance: float
+    ) -> list[Image.Image]:
+        config = self.config.model.image
+        count = (config.size // config.patch) ** 2
+        lengths = torch.full((len(generators),), count, device=self.device)
+        patches = sampling.sample_flow(
+            self.network, "image", memory, lengths, generators, steps, guidance
+        )
+        return [picture.to_pil(pixels) for pixels in picture.unpatchify(patches, config.patch)]
+
+    def _speak(
+        self, memory: Tokens, generators: list[torch.Generator], steps: int, guidance: float
+    ) -> list[Audio]:
+        config = self.config.model.audio
+        frames = sampling.predict_lengths(self.network, memory)
+        lengths = (frames + config.patch - 1) // config.patch
+        patches = sampling.sample_flow(
+            self.network, "audio", memory, lengths, generators, steps, guidance
+        )
+        mels = sound.unpatchify(patches, config.patch)
+        waves = [
+            self.network.log_mel.invert(mel[:, :n])
+            for mel, n in zip(mels, frames.tolist(), strict=True)
+        ]
+        return [Audio(wave.cpu().numpy(), config.sample_rate) for wave in waves]
+
+    @torch.no_grad()
+    def _each(
+        self, items: list[Item], make: Callable[[Fused, list[int]], list[T]]
+    ) -> list[T]:
+        """Runs items of the same senses through the network together; answers in their order."""
+        samples = [self._sample(item) for item in items]
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for index, sample in enumerate(samples):
+            senses = tuple(s for s in ("audio", "image", "text") if _of(sample, s) is not None)
+            groups.setdefault(senses, []).append(index)
+        answers: dict[int, T] = {}
+        for senses, members in groups.items():
+            for start in range(0, len(members), CHUNK):
+                indices = members[start : start + CHUNK]
+                batch = collate([samples[i] for i in indices], self.tokenizer, self.config.model)
+                parts = batch.to(self.device).parts
+                fused = self.network.fuse(*(self.network.encode(s, parts[s]) for s in senses))
+                answers.update(zip(indices, make(fused, indices), strict=True))
+        return [answers[index] for index in range(len(items))]
+
+    def _sample(self, item: Item) -> Sample:
+        """An item as a sample of the loader. Raises `ValueError` for what is none."""
+        found: dict[str, Any] = {}
+        for value in item if isinstance(item, list | tuple) else (item,):
+            if isinstance(value, str):
+                sense, content = "text", value
+            elif isinstance(value, Image.Image):
+                pixels = np.array(value.convert("RGB"))
+                sense, content = "image", torch.from_numpy(pixels).permute(2, 0, 1)
+            elif isinstance(value, Audio):
+                rate = self.config.model.audio.sample_rate
+                sense = "audio"
+                content = sound.to_int16(torch.from_numpy(value.samples), value.sample_rate, rate)
+            else:
+                raise ValueError(
+                    f"an item must be str, PIL.Image or Audio, got {type(value).__name__}"
+                )
+            if sense in found:
+                raise ValueError(f"a query holds each sense once, got two of {sense}")
+            found[sense] = content
+        if not found:
+            raise ValueError("a query must hold at least one sense, got none")
+        return Sample(key="query", **found)
+
+
+def _of(sample: Sample, sense: str) -> Any:
+    return {"image": sample.image, "audio": sample.audio, "text": sample.text}[sense]
+
+
+def _listed(items: Item | list[Item]) -> list[Item]:
+    if isinstance(items, list):
+        if not items:
+            raise ValueError("items must not be an empty list")
+        return items
+    return [items]

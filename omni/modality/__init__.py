@@ -1,0 +1,1 @@
+"""One file a sense: raw <-> tokens, its encoder and its decoder."""

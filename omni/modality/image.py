@@ -1,0 +1,108 @@
+"""Pictures: uint8 pixels to tokens by any timm model, and patches for the decoder.
+
+Letters: N pictures, H = W = S pixels, T tokens, P values of a patch, D width.
+"""
+
+import math
+
+import timm
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as tv
+
+from omni.batch import Tokens
+from omni.config import ImageConfig
+
+
+def fit(pixels: UInt8[Tensor, "3 H W"], size: int) -> UInt8[Tensor, "3 S S"]:
+    """The whole picture on a white square of `size`: never cropped, never stretched."""
+    _, height, width = pixels.shape
+    if height != width:
+        side = max(height, width)
+        left, top = (side - width) // 2, (side - height) // 2
+        padding = [left, top, side - width - left, side - height - top]
+        pixels = tv.pad(pixels, padding, fill=255)
+    if pixels.shape[-1] != size:
+        pixels = tv.resize(pixels, [size, size], antialias=True)
+    return pixels
+
+
+def normalize(pixels: UInt8[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 H W"]:
+    """0 ... 255 to -1 ... 1; white is 1."""
+    return pixels.float() / 127.5 - 1
+
+
+def to_pil(pixels: Float[Tensor, "3 H W"]) -> Image.Image:
+    """The inverse of `normalize`, clipped."""
+    levels = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
+
+
+def patchify(pixels: Float[Tensor, "N 3 H W"], patch: int) -> Float[Tensor, "N T P"]:
+    """Rows of patches, each flattened."""
+    return rearrange(pixels, "n c (h p) (w q) -> n (h w) (p q c)", p=patch, q=patch)
+
+
+def unpatchify(patches: Float[Tensor, "N T P"], patch: int) -> Float[Tensor, "N 3 H W"]:
+    """The inverse of `patchify` for a square picture."""
+    side = math.isqrt(patches.shape[1])
+    return rearrange(
+        patches, "n (h w) (p q c) -> n c (h p) (w q)", h=side, p=patch, q=patch, c=3
+    )
+
+
+def augment(
+    pixels: Float[Tensor, "N 3 H W"], generator: torch.Generator
+) -> Float[Tensor, "N 3 H W"]:
+    """Random turn, scale, shift, colour and an erased box, each drawn for every picture alone."""
+    n, size = pixels.shape[0], pixels.shape[-1]
+    device = pixels.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(n, *shape, generator=generator, device=device)
+
+    angle, scale, aspect = uniform(-0.35, 0.35), uniform(0.85, 1.4), uniform(-0.15, 0.15).exp()
+    shift = uniform(-0.12, 0.12, 2)
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    rows = [
+        torch.stack([cos * aspect, -sin, shift[:, 0]], -1),
+        torch.stack([sin * aspect, cos, shift[:, 1]], -1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, 1), list(pixels.shape), align_corners=False)
+    # What comes into view from outside is white, like the paper of the rest.
+    x = F.grid_sample(pixels - 1, grid, align_corners=False) + 1
+
+    # Colour: a random 3x3 mix near the identity turns hues, a blend with grey fades them.
+    eye = torch.eye(3, device=device)
+    mix = eye + 0.15 * torch.randn(n, 3, 3, generator=generator, device=device)
+    mix = mix / mix.sum(-1, keepdim=True)  # keeps white white
+    fade = uniform(-0.3, 1.0).clamp(min=0)[:, None, None]
+    mix = torch.lerp(mix, torch.full_like(mix, 1 / 3), fade)
+    x = torch.einsum("nij,njhw->nihw", mix, x - 1) * uniform(0.6, 1.3, 1, 1, 1) + 1
+
+    edge = torch.linspace(-1, 1, size, device=device)
+    centre, half = uniform(-1, 1, 2), uniform(0.0, 0.45, 2)
+    inside = (edge - centre[..., None]).abs() < half[..., None]
+    box = inside[:, 0, :, None] & inside[:, 1, None, :] & (uniform(0, 1, 1, 1) < 0.5)
+    return torch.where(box[:, None], uniform(-1, 1, 3, 1, 1), x).clamp(-1, 1)
+
+
+class ImageEncoder(nn.Module):
+    """Any timm model that gives feature maps; the last one, row by row, is the sequence."""
+
+    def __init__(self, config: ImageConfig, width: int) -> None:
+        super().__init__()
+        self.backbone = timm.create_model(config.encoder, features_only=True, out_indices=(-1,))
+        channels = self.backbone.feature_info.channels()[-1]
+        self.project = nn.Linear(channels, width)
+
+    def forward(self, pixels: Float[Tensor, "N 3 S S"]) -> Tokens:
+        """Tokens of normalised pictures; all are present."""
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        features = self.backbone(pixels)[-1]
+        x = self.project(rearrange(features, "n c h w -> n (h w) c"))
+        return Tokens(x, x.new_ones(x.shape[:2], dtype=torch.bool))

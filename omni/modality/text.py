@@ -1,0 +1,154 @@
+"""Text: strings to byte-level tokens, a transformers encoder, and a causal decoder.
+
+Letters: N texts, L tokens, V vocabulary, D width.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from tokenizers import Tokenizer as FastTokenizer
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+
+from omni.batch import Tokens
+from omni.config import TextConfig
+from omni.nn.position import sequence
+from omni.nn.transformer import Block, KeyValue
+
+PAD, END = 0, 1
+
+
+class Tokenizer:
+    """Byte-level BPE for any script, with one token a language that says what to write."""
+
+    def __init__(self, fast: FastTokenizer) -> None:
+        self.fast = fast
+        vocabulary = fast.get_vocab()
+        self.languages = {
+            token[1:-1]: index
+            for token, index in sorted(vocabulary.items(), key=lambda item: item[1])
+            if token.startswith("<") and token.endswith(">") and index > END
+        }
+
+    @staticmethod
+    def train(
+        texts: Iterable[str], languages: Iterable[str], vocab_size: int
+    ) -> "Tokenizer":
+        """Learns the merges from `texts`; the same texts in the same order give the same tokens."""
+        fast = FastTokenizer(models.BPE())
+        fast.normalizer = normalizers.NFC()
+        fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        fast.decoder = decoders.ByteLevel()
+        special = ["<pad>", "<end>", *(f"<{language}>" for language in sorted(set(languages)))]
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=special,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        fast.train_from_iterator(texts, trainer)
+        return Tokenizer(fast)
+
+    @staticmethod
+    def load(path: str | Path) -> "Tokenizer":
+        """From the JSON that `save` wrote."""
+        return Tokenizer(FastTokenizer.from_file(str(path)))
+
+    def save(self, path: str | Path) -> None:
+        """As one JSON file that the tokenizers library reads, in any language it has."""
+        self.fast.save(str(path))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, at most what was asked for in training."""
+        return self.fast.get_vocab_size()
+
+    def encode(self, text: str, max_tokens: int) -> list[int]:
+        """Token ids, cut to `max_tokens` with the end token last."""
+        return self.fast.encode(text, add_special_tokens=False).ids[: max_tokens - 1] + [END]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The string up to the end token."""
+        kept = []
+        for index in ids:
+            if index == END:
+                break
+            kept.append(index)
+        return self.fast.decode(kept, skip_special_tokens=True).strip()
+
+    def language(self, code: str) -> int:
+        """The token of a language. Raises `ValueError` for one that was not trained."""
+        if code not in self.languages:
+            known = ", ".join(self.languages)
+            raise ValueError(f"language must be one of {known}; got {code!r}")
+        return self.languages[code]
+
+
+class TextEncoder(nn.Module):
+    """Any encoder that transformers can build from a model type, without weights."""
+
+    def __init__(self, config: TextConfig, vocab_size: int, width: int, num_heads: int) -> None:
+        super().__init__()
+        settings = AutoConfig.for_model(
+            config.encoder,
+            vocab_size=vocab_size,
+            hidden_size=width,
+            num_hidden_layers=config.depth,
+            num_attention_heads=num_heads,
+            intermediate_size=2 * width,
+            pad_token_id=PAD,
+            bos_token_id=END,
+            eos_token_id=END,
+            cls_token_id=END,
+            sep_token_id=END,
+        )
+        # Short sequences: plain attention, as in omni.nn.attention.
+        self.encoder = AutoModel.from_config(settings, attn_implementation="eager")
+
+    def forward(self, ids: Int[Tensor, "N L"]) -> Tokens:
+        """Tokens of padded ids."""
+        mask = ids != PAD
+        return Tokens(self.encoder(ids, attention_mask=mask).last_hidden_state, mask)
+
+
+class TextDecoder(nn.Module):
+    """Causal transformer with cross-attention to the shared transformer's output for any senses."""
+
+    def __init__(self, config: TextConfig, vocab_size: int, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.blocks = nn.ModuleList(
+            Block(width, num_heads, memory_width=width) for _ in range(config.decoder_depth)
+        )
+        self.norm = nn.LayerNorm(width, bias=False)
+        self.head = nn.Linear(width, vocab_size, bias=False)
+
+    def keys(self, memory: Tokens) -> list[KeyValue]:
+        """Keys and values of the memory for each block, to be computed once."""
+        return [block.cross.keys(memory.x) for block in self._blocks()]
+
+    def forward(
+        self,
+        ids: Int[Tensor, "N L"],
+        memory: list[KeyValue],
+        memory_mask: Bool[Tensor, "N M"],
+        past: list[KeyValue] | None = None,
+    ) -> tuple[Float[Tensor, "N L V"], list[KeyValue]]:
+        """Logits of the token after each of `ids`, and the cache that goes into the next call."""
+        start = past[0][0].shape[2] if past else 0
+        length = ids.shape[1]
+        x = self.embedding(ids) + sequence(start + length, self.norm.normalized_shape[0], ids.device)[start:]
+        causal = torch.ones(length, start + length, dtype=torch.bool, device=ids.device).tril(start)
+        cache = []
+        for i, block in enumerate(self._blocks()):
+            x, keys = block(
+                x, causal[None], memory[i], memory_mask[:, None], past[i] if past else None
+            )
+            cache.append(keys)
+        return self.head(self.norm(x)), cache
+
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]

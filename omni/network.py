@@ -1,0 +1,153 @@
+"""Encoders -> one shared transformer -> decoders.
+
+Letters: N items of one sense or of one set of senses, T tokens, D width, E retrieval vector.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from omni.batch import SENSES, Part, Tokens
+from omni.config import ModelConfig
+from omni.modality import audio, image
+from omni.modality.text import TextDecoder, TextEncoder
+from omni.nn.flow import FlowDecoder
+from omni.nn.position import grid, sequence
+from omni.nn.transformer import Transformer, init_weights
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What the shared transformer makes of one set of senses."""
+
+    tokens: Tokens
+    """what decoders look at"""
+    vector: Float[Tensor, "N E"]
+    """unit vectors of the one retrieval space"""
+
+
+class Network(nn.Module):
+    """One model for image, text and audio; see `encode`, `fuse` and the three decoders."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config
+        width, heads = config.width, config.num_heads
+        self.log_mel = audio.LogMel(config.audio)
+        self.encoders = nn.ModuleDict(
+            {
+                "image": image.ImageEncoder(config.image, width),
+                "audio": audio.AudioEncoder(config.audio, width, heads),
+                "text": TextEncoder(config.text, vocab_size, width, heads),
+            }
+        )
+        self.projections = nn.ModuleDict(
+            {s: nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width)) for s in SENSES}
+        )
+        self.sense = nn.Embedding(len(SENSES), width)
+        self.pool = nn.Parameter(torch.randn(width) * 0.3)
+        self.shared = Transformer(width, config.depth, heads)
+        self.head = nn.Linear(width, config.embed_dim, bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+
+        self.text_decoder = TextDecoder(config.text, vocab_size, width, heads)
+        self.length = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+        self.flows = nn.ModuleDict(
+            {
+                "image": self._flow(3 * config.image.patch**2),
+                "audio": self._flow(config.audio.num_mels * config.audio.patch),
+            }
+        )
+        self.apply(init_weights)
+        for flow in self.flows.values():
+            assert isinstance(flow, FlowDecoder)
+            flow.start()
+
+    def _flow(self, patch_dim: int) -> FlowDecoder:
+        c = self.config
+        return FlowDecoder(patch_dim, c.flow_width, c.flow_depth, c.num_heads, c.width)
+
+    def flow(self, sense: str) -> FlowDecoder:
+        """The decoder that draws (image) or speaks (audio)."""
+        flow = self.flows[sense]
+        assert isinstance(flow, FlowDecoder)
+        return flow
+
+    @property
+    def scale(self) -> Float[Tensor, ""]:
+        """Inverse temperature of the contrastive loss, at most 100."""
+        return self.log_scale.exp().clamp(max=100)
+
+    def encode(
+        self, sense: str, part: Part, generator: torch.Generator | None = None
+    ) -> Tokens:
+        """Tokens of one sense, ready for `fuse`; with a generator, of augmented inputs."""
+        if sense == "image":
+            tokens = self._encode_image(part, generator)
+        elif sense == "audio":
+            tokens = self._encode_audio(part, generator)
+        else:
+            tokens = self.encoders["text"](part.data)
+        position = sequence(tokens.x.shape[1], self.config.width, tokens.x.device)
+        kind = self.sense.weight[SENSES.index(sense)]
+        return Tokens(self.projections[sense](tokens.x) + kind + position, tokens.mask)
+
+    def _encode_image(self, part: Part, generator: torch.Generator | None) -> Tokens:
+        pixels = image.normalize(part.data)
+        if generator is not None:
+            pixels = image.augment(pixels, generator)
+        return self.encoders["image"](pixels)
+
+    def _encode_audio(self, part: Part, generator: torch.Generator | None) -> Tokens:
+        samples, lengths = part.data, self.log_mel.num_frames(part.lengths)
+        if generator is not None:
+            samples = audio.add_noise(samples, part.lengths, generator)
+        frames = self.log_mel(samples)
+        if generator is not None:
+            frames, lengths = audio.augment(frames, lengths, generator)
+        return self.encoders["audio"](frames, lengths)
+
+    def fuse(self, *senses: Tokens) -> Fused:
+        """One pass of the shared transformer over one sense or several of the same items.
+
+        A sense that an item lacks is masked: absent tokens, never zeros.
+        """
+        x = torch.cat([tokens.x for tokens in senses], 1)
+        mask = torch.cat([tokens.mask for tokens in senses], 1)
+        x = torch.cat([self.pool.to(x.dtype).expand(len(x), 1, -1), x], 1)
+        mask = F.pad(mask, (1, 0), value=True)
+        x = self.shared(x, mask)
+        vector = F.normalize(self.head(x[:, 0]).float(), dim=-1)
+        return Fused(Tokens(x, mask), vector)
+
+    def num_frames(self, memory: Tokens) -> Float[Tensor, "N"]:
+        """Predicted logarithm of the number of log-mel frames, from the pooled token."""
+        return self.length(memory.x[:, 0]).float()[:, 0]
+
+    def patches(self, sense: str, part: Part) -> tuple[Float[Tensor, "N T P"], Tensor]:
+        """The signal as its flow decoder sees it, and the mask of the patches that are present."""
+        if sense == "image":
+            x = image.patchify(image.normalize(part.data), self.config.image.patch)
+            return x, x.new_ones(x.shape[:2], dtype=torch.bool)
+        patch = self.config.audio.patch
+        frames = self.log_mel(part.data)
+        frames = F.pad(frames, (0, -frames.shape[2] % patch), value=frames.min().item())
+        x = audio.patchify(frames, patch)
+        lengths = (self.log_mel.num_frames(part.lengths) + patch - 1) // patch
+        return x, audio.frame_mask(lengths, x.shape[1])
+
+    def positions(self, sense: str, num_patches: int) -> Float[Tensor, "T D"]:
+        """Positions of the patches of a flow decoder."""
+        width, device = self.config.flow_width, self.pool.device
+        if sense == "image":
+            side = self.config.image.size // self.config.image.patch
+            return grid(side, side, width, device)
+        return sequence(num_patches, width, device)
+
+
+def take(part: Part, index: Int[Tensor, "K"]) -> Part:
+    """Some items of a part."""
+    return Part(part.data[index], part.rows[index], part.lengths[index])

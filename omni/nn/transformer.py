@@ -1,0 +1,74 @@
+"""Pre-norm transformer blocks: over one sequence, and with cross-attention to a memory."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from omni.nn.attention import Attention
+from omni.nn.mlp import MLP
+
+KeyValue = tuple[Tensor, Tensor]
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention if there is a memory, feed-forward; each on a normed residual."""
+
+    def __init__(self, width: int, num_heads: int, memory_width: int | None = None) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width, bias=False)
+        self.attention = Attention(width, num_heads)
+        self.cross_norm = nn.LayerNorm(width, bias=False) if memory_width else None
+        self.cross = Attention(width, num_heads, memory_width) if memory_width else None
+        self.mlp_norm = nn.LayerNorm(width, bias=False)
+        self.mlp = MLP(width)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        mask: Bool[Tensor, "B #T S"] | None = None,
+        memory: KeyValue | None = None,
+        memory_mask: Bool[Tensor, "B #T M"] | None = None,
+        past: KeyValue | None = None,
+    ) -> tuple[Float[Tensor, "B T D"], KeyValue]:
+        """The new residual, and the keys and values of everything seen so far.
+
+        `memory`: keys and values of `self.cross`; `past`: what an earlier call returned.
+        """
+        y = self.attention_norm(x)
+        k, v = self.attention.keys(y)
+        if past is not None:
+            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+        x = x + self.attention(y, (k, v), mask)
+        if self.cross is not None and self.cross_norm is not None:
+            x = x + self.cross(self.cross_norm(x), memory, memory_mask)
+        return x + self.mlp(self.mlp_norm(x)), (k, v)
+
+
+class Transformer(nn.Module):
+    """A stack of blocks and a final norm, over sequences of one width."""
+
+    def __init__(self, width: int, depth: int, num_heads: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, num_heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, bias=False)
+
+    def forward(
+        self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B T D"]:
+        """`mask` is True where a token is present; absent ones are seen by nobody."""
+        for block in self.blocks:
+            x, _ = block(x, mask[:, None])
+        return self.norm(x)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Normal: 0.02 for linear maps (GPT-2), 0.3 for embeddings, biases zero. For `Module.apply`.
+
+    Embeddings are added to sinusoids of size 0.7: much smaller ones would not be seen at first.
+    """
+    if isinstance(module, nn.Embedding):
+        nn.init.trunc_normal_(module.weight, std=0.3)
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,113 @@
+"""Batches as a pure function of (seed, step): any step can be asked for, in any order.
+
+Samples are decoded once and kept, which suits corpora that fit in memory.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from omni.batch import Batch, Part, Sample
+from omni.config import DataConfig, ModelConfig
+from omni.modality.text import Tokenizer
+from omni.pipeline.collate import collate
+from omni.pipeline.shards import read_samples
+from omni.pipeline.synthetic import make_samples
+
+AHEAD = 4
+"""batches prepared while the network works"""
+
+
+class Loader:
+    """Shuffled batches of one split, endless; each epoch is a permutation of all samples."""
+
+    def __init__(self, config: DataConfig, seed: int = 0) -> None:
+        self.config, self.seed = config, seed
+        if config.path == "synthetic":
+            self.samples = make_samples(config.split)
+        else:
+            self.samples = read_samples(config.path, config.split)
+        strata: dict[tuple[bool, ...], list[int]] = {}
+        for index, sample in enumerate(self.samples):
+            senses = tuple(part is not None for part in (sample.image, sample.audio, sample.text))
+            strata.setdefault(senses, []).append(index)
+        self._strata = [strata[senses] for senses in sorted(strata, reverse=True)]
+        self._quotas = _share([len(stratum) for stratum in self._strata], config.batch_size)
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Each text of the split with its language: what a tokenizer is trained on."""
+        for sample in self.samples:
+            if sample.text is not None:
+                yield sample.language, sample.text
+            yield from sample.meta.get("names", {}).items()
+
+    def indices(self, step: int) -> list[int]:
+        """Which samples make up the batch of a step, in random order.
+
+        Samples are drawn in proportion from each stratum, the samples that have the same senses,
+        and each stratum is gone through in a new order every epoch. So each batch holds as many
+        items of a sense as any other: nothing has to be compiled, planned or allocated anew.
+        """
+        chosen: list[int] = []
+        for number, (stratum, quota) in enumerate(zip(self._strata, self._quotas, strict=True)):
+            positions = range(step * quota, (step + 1) * quota)
+            orders = {
+                epoch: np.random.default_rng((self.seed, 0, number, epoch)).permutation(stratum)
+                for epoch in {position // len(stratum) for position in positions}
+            }
+            chosen += [int(orders[p // len(stratum)][p % len(stratum)]) for p in positions]
+        mixed = np.random.default_rng((self.seed, 2, step)).permutation(chosen)
+        return mixed.tolist()
+
+    def batch(self, step: int, tokenizer: Tokenizer, model: ModelConfig) -> Batch:
+        """The batch of a step."""
+        rng = np.random.default_rng((self.seed, 1, step))
+        samples = [self._choose_text(self.samples[i], rng) for i in self.indices(step)]
+        batch = collate(samples, tokenizer, model)
+        return _break_pairs(batch, rng) if self.config.shuffled else batch
+
+    def batches(
+        self, start: int, stop: int, tokenizer: Tokenizer, model: ModelConfig
+    ) -> Iterator[Batch]:
+        """The batches of the steps `start` to `stop - 1`, prepared ahead in a thread."""
+        with ThreadPoolExecutor(1) as pool:
+            waiting = [
+                pool.submit(self.batch, step, tokenizer, model)
+                for step in range(start, min(start + AHEAD, stop))
+            ]
+            for step in range(start, stop):
+                yield waiting.pop(0).result()
+                if step + AHEAD < stop:
+                    waiting.append(pool.submit(self.batch, step + AHEAD, tokenizer, model))
+
+    def _choose_text(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Without a recording, the name in another language now and then: nobody speaks it here."""
+        names = sample.meta.get("names", {})
+        others = [language for language in names if language != sample.language]
+        draw, choice = rng.random(), rng.random()
+        if sample.audio is not None or not others or draw >= self.config.foreign:
+            return sample
+        language = others[int(choice * len(others))]
+        return replace(sample, text=names[language], language=language)
+
+
+def _share(sizes: list[int], total: int) -> list[int]:
+    """`total` in whole parts as near as can be to the proportions of `sizes` (largest remainder)."""
+    exact = [total * size / sum(sizes) for size in sizes]
+    parts = [int(part) for part in exact]
+    by_remainder = sorted(range(len(sizes)), key=lambda i: parts[i] - exact[i])
+    for i in by_remainder[: total - sum(parts)]:
+        parts[i] += 1
+    return parts
+
+
+def _break_pairs(batch: Batch, rng: np.random.Generator) -> Batch:
+    """The items of each sense on other samples' rows, for a control that cannot learn a pair."""
+    parts = {}
+    for sense, part in batch.parts.items():
+        rows = torch.from_numpy(rng.permutation(batch.size)[: len(part.rows)])
+        parts[sense] = Part(part.data, rows, part.lengths)
+    return replace(batch, parts=parts, group=torch.arange(batch.size))

@@ -1,0 +1,37 @@
+"""Pictures, speech and captions of fixed prompts, written while a model learns."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from omni.batch import Sample
+from omni.interface import Audio, Omni
+from omni.modality.image import normalize, to_pil
+
+
+def write_preview(model: Omni, samples: list[Sample], folder: Path) -> None:
+    """image.png (real above drawn from text above drawn from speech), *.wav and captions.txt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = [s for s in samples if None not in (s.image, s.audio, s.text)]
+    if not whole:
+        return
+    rate = model.config.model.audio.sample_rate
+    images = [to_pil(normalize(s.image)) for s in whole if s.image is not None]
+    sounds = [Audio(s.audio.numpy() / 32768, rate) for s in whole if s.audio is not None]
+    texts = [s.text for s in whole if s.text is not None]
+    rows = [images, model.generate(texts, to="image"), model.generate(sounds, to="image")]
+    size = model.config.model.image.size
+    sheet = Image.new("RGB", (size * len(whole), size * len(rows)), "white")
+    for y, row in enumerate(rows):
+        for x, image in enumerate(row):
+            sheet.paste(image.resize((size, size)), (x * size, y * size))
+    sheet.save(folder / "image.png")
+    captions = model.generate(images, to="text")
+    transcripts = model.generate(sounds, to="text")
+    lines = [
+        f"{text}\tcaption: {caption}\ttranscript: {transcript}"
+        for text, caption, transcript in zip(texts, captions, transcripts, strict=True)
+    ]
+    (folder / "captions.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for text, speech in zip(texts, model.generate(texts, to="audio"), strict=True):
+        speech.save(folder / f"{text.replace('/', ' ')}.wav")

@@ -1,0 +1,88 @@
+"""Checkpoints: a new folder each, complete or absent; the newest is what a run resumes from.
+
+A checkpoint is a model folder (see `omni.pretrained`, with the averaged weights) and beside it
+training.safetensors (weights and moments) and state.json. It is written under another name,
+synced and renamed, and only then are old ones removed: a kill at any moment leaves a valid one.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from omni import pretrained
+from omni.config import Config
+from omni.modality.text import Tokenizer
+from omni.training.optim import Average
+
+KEEP = 2
+
+
+def save_checkpoint(
+    run: Path,
+    step: int,
+    config: Config,
+    tokenizer: Tokenizer,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average,
+) -> Path:
+    """Writes runs/NAME/checkpoints/step-NNNNNN after `step` steps; returns the folder."""
+    folder = run / "checkpoints" / f"step-{step:06d}"
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    pretrained.save(partial, config, tokenizer, average.weights)
+    tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
+    for name, moments in _moments(network, optimizer).items():
+        tensors |= {f"optimizer/{kind}/{name}": value for kind, value in moments.items()}
+    save_file({k: v.contiguous() for k, v in tensors.items()}, partial / "training.safetensors")
+    (partial / "state.json").write_text(json.dumps({"step": step}))
+    for path in (*partial.iterdir(), partial):
+        _sync(path)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    _sync(folder.parent)
+    for old in list_checkpoints(run)[:-KEEP]:
+        shutil.rmtree(old)
+    return folder
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """Complete checkpoints of a run, oldest first."""
+    return sorted(path.parent for path in run.glob("checkpoints/step-*/state.json"))
+
+
+def load_checkpoint(
+    folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, average: Average
+) -> int:
+    """Restores everything in place; returns the number of steps done."""
+    tensors = load_file(folder / "training.safetensors")
+    network.load_state_dict(_under(tensors, "network/"))
+    names = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    for kind in ("step", "exp_avg", "exp_avg_sq"):
+        for name, value in _under(tensors, f"optimizer/{kind}/").items():
+            optimizer.state[names[name]][kind] = value
+    for name, value in load_file(folder / "model.safetensors").items():
+        average.weights[name].copy_(value)
+    return json.loads((folder / "state.json").read_text())["step"]
+
+
+def _moments(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
+    return {n: optimizer.state[p] for n, p in network.named_parameters() if p in optimizer.state}
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,58 @@
+"""What a run tells while it goes: a progress bar, metrics.jsonl and TensorBoard."""
+
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+
+class Log:
+    """A context manager; `record` takes one step's numbers."""
+
+    def __init__(self, run: Path, first: int, steps: int) -> None:
+        self.file = (run / "metrics.jsonl").open("a")
+        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=first)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[numbers]}"),
+        )
+        self.task = self.progress.add_task(run.name, total=steps, completed=first, numbers="")
+        self.started = time.monotonic()
+
+    def __enter__(self) -> "Log":
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.progress.stop()
+        self.file.close()
+        self.board.close()
+
+    def advance(self) -> None:
+        """One step is done."""
+        self.progress.advance(self.task)
+
+    def record(self, step: int, numbers: dict[str, float]) -> None:
+        """Writes the numbers of a step everywhere."""
+        seconds = round(time.monotonic() - self.started, 2)
+        self.file.write(json.dumps({"step": step, "seconds": seconds} | numbers) + "\n")
+        self.file.flush()
+        for name, value in numbers.items():
+            self.board.add_scalar(name, value, step)
+        shown = "  ".join(f"{name} {value:.3g}" for name, value in numbers.items())
+        self.progress.update(self.task, numbers=shown)
+
+    def say(self, text: str) -> None:
+        """A line above the progress bar."""
+        self.progress.console.print(text)

@@ -1,0 +1,109 @@
+"""The training loop, whole: python train.py PRESET [--section.field value] [--resume].
+
+    python train.py demo                       # the emoji of the repository, on a laptop
+    python train.py demo --train.steps 300     # any field of omni/config.py is a flag
+    python train.py demo --resume              # goes on from the newest checkpoint
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+import tyro
+
+from omni.config import Config
+from omni.interface import Omni, pick_device
+from omni.modality.text import Tokenizer
+from omni.network import Network
+from omni.pipeline.loader import Loader
+from omni.presets import PRESETS
+from omni.preview import write_preview
+from omni.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from omni.training.log import Log
+from omni.training.losses import Step
+from omni.training.optim import Average, make_optimizer
+from omni.training.schedule import learning_rate
+
+
+def main() -> None:
+    """Reads the command line and trains."""
+    arguments = sys.argv[1:]
+    resume = "--resume" in arguments
+    arguments = [argument for argument in arguments if argument != "--resume"]
+    presets = {name: preset() for name, preset in PRESETS.items()}
+    config = tyro.extras.overridable_config_cli(
+        {name: (preset.__doc__ or "", presets[name]) for name, preset in PRESETS.items()},
+        args=arguments,
+    )
+    try:
+        train(config, Path("runs") / config.name, resume)
+    except ValueError as error:
+        sys.exit(f"train.py: {error}")
+
+
+def train(config: Config, run: Path, resume: bool = False) -> None:
+    """Trains up to `config.train.steps`; a finished run is left as it is."""
+    c = config.train
+    checkpoints = list_checkpoints(run)
+    if checkpoints and not resume and _steps(checkpoints[-1]) < c.steps:
+        raise ValueError(f"{run} holds an unfinished run: add --resume, or delete it")
+    if checkpoints and _steps(checkpoints[-1]) >= c.steps:
+        print(f"{run} is finished: {checkpoints[-1]}")
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    device = pick_device(c.device)
+    torch.set_num_threads(c.threads or len(os.sched_getaffinity(0)))
+
+    loader = Loader(config.data, c.seed)
+    if checkpoints:
+        tokenizer = Tokenizer.load(checkpoints[-1] / "tokenizer.json")
+    else:
+        languages, texts = zip(*loader.texts(), strict=True)
+        tokenizer = Tokenizer.train(texts, languages, config.model.text.vocab_size)
+    torch.manual_seed(c.seed)
+    network = Network(config.model, tokenizer.vocab_size).to(device).train()
+    optimizer, average = make_optimizer(network, c), Average(network, c.ema)
+    start = load_checkpoint(checkpoints[-1], network, optimizer, average) if checkpoints else 0
+
+    generator = torch.Generator(device)
+    weights = config.loss
+    with Log(run, start, c.steps) as log:
+        batches = loader.batches(start, c.steps, tokenizer, config.model)
+        for step, batch in enumerate(batches, start):
+            began = time.monotonic()
+            generator.manual_seed(c.seed * 1_000_003 + step)  # never a running state: resume is exact
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, c.lr, c.warmup, c.steps)
+            with torch.autocast(device.type, torch.bfloat16, enabled=c.precision == "bf16"):
+                losses = Step(network, batch.to(device), weights, generator).losses(c.generate_share)
+            loss = sum(getattr(weights, name) * value for name, value in losses.items())
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), c.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            average.update(network, step)
+            log.advance()
+
+            done = step + 1
+            if done % c.log_every == 0 or done == c.steps:
+                numbers = {"loss": loss, **losses, "norm": norm, "scale": network.scale}
+                rate = {"samples/s": batch.size / (time.monotonic() - began)}
+                log.record(done, {k: float(v.detach()) for k, v in numbers.items()} | rate)
+            if done % c.save_every == 0 or done == c.steps:
+                save_checkpoint(run, done, config, tokenizer, network, optimizer, average)
+            if c.sample_every and (done % c.sample_every == 0 or done == c.steps):
+                averaged = Network(config.model, tokenizer.vocab_size)
+                averaged.load_state_dict(average.weights)
+                prompts = loader.samples[:: len(loader.samples) // 8]
+                model = Omni(averaged, tokenizer, config, c.device)
+                write_preview(model, prompts, run / "preview" / f"step-{done:06d}")
+
+
+def _steps(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+if __name__ == "__main__":
+    main()
