@@ -1,0 +1,31 @@
+"""Fixtures: one small trained run for everything that needs a model."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import train
+from omni.interface import Omni, load
+from omni.presets import PRESETS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_per_process() -> None:
+    """Tests share a small machine; more threads than cores are several times slower."""
+    torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the `debug` preset, trained to its end."""
+    run = tmp_path_factory.mktemp("runs") / "debug"
+    train.train(PRESETS["debug"](), run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_run: Path) -> Omni:
+    """The model of `tiny_run`."""
+    return load(tiny_run)

@@ -1,0 +1,59 @@
+"""The tokenizer and the decoder's cache."""
+
+import pytest
+import torch
+
+from omni.config import TextConfig
+from omni.modality.text import END, TextDecoder, Tokenizer
+
+TEXTS = ["red apple", "grüner Apfel", "红苹果", "зелёное яблоко", "👩‍🚀 astronaut"] * 3
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train(TEXTS, ["en", "de", "zh", "ru"], 400)
+
+
+@pytest.mark.parametrize("text", [*TEXTS[:5], "नमस्ते", "never seen: ñandú"])
+def test_any_script_comes_back(tokenizer: Tokenizer, text: str) -> None:
+    ids = tokenizer.encode(text, 200)
+    assert ids[-1] == END
+    assert tokenizer.decode(ids) == text
+
+
+def test_a_long_text_is_cut_and_still_ends(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("red apple " * 50, 8)
+    assert len(ids) == 8
+    assert ids[-1] == END
+
+
+def test_training_twice_gives_the_same_tokens(tokenizer: Tokenizer) -> None:
+    again = Tokenizer.train(TEXTS, ["ru", "zh", "de", "en"], 400)
+    assert again.fast.to_str() == tokenizer.fast.to_str()
+
+
+def test_an_unknown_language_is_refused_with_those_known(tokenizer: Tokenizer) -> None:
+    with pytest.raises(ValueError, match="de, en, ru, zh; got 'xx'"):
+        tokenizer.language("xx")
+
+
+def test_cached_equals_uncached_and_the_future_is_not_seen() -> None:
+    torch.manual_seed(0)
+    decoder = TextDecoder(TextConfig(decoder_depth=2), 50, 32, 4)
+    memory = torch.randn(3, 5, 32)
+    mask = torch.ones(3, 5, dtype=torch.bool)
+    mask[1, 2:] = False
+    from omni.batch import Tokens
+
+    keys = decoder.keys(Tokens(memory, mask))
+    ids = torch.randint(50, (3, 6))
+    whole, _ = decoder(ids, keys, mask)
+    past, steps = None, []
+    for position in range(6):
+        logits, past = decoder(ids[:, position : position + 1], keys, mask, past)
+        steps.append(logits)
+    # Worst seen: 5e-7.
+    torch.testing.assert_close(torch.cat(steps, 1), whole, atol=1e-5, rtol=0)
+    changed = ids.clone()
+    changed[:, 4:] = (ids[:, 4:] + 1) % 50
+    torch.testing.assert_close(decoder(changed, keys, mask)[0][:, :4], whole[:, :4])

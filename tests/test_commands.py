@@ -1,0 +1,75 @@
+"""The command line on files that are in no shard."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image, ImageDraw
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture, a recording and a text of a user's own, a damaged picture among them."""
+    folder = tmp_path_factory.mktemp("files")
+    picture = Image.new("RGB", (90, 60), "white")
+    ImageDraw.Draw(picture).ellipse((20, 10, 60, 50), fill="red")
+    picture.save(folder / "circle.png")
+    time = np.arange(0, 0.4, 1 / 44_100)
+    soundfile.write(folder / "tone.wav", 0.3 * np.sin(2 * np.pi * 440 * time), 44_100)
+    (folder / "note.txt").write_text("blue square\n")
+    (folder / "broken.png").write_bytes(b"not a picture")
+    return folder
+
+
+def omni(run: Path, *arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "omni", *map(str, arguments), "--model", str(run)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, input=stdin)
+
+
+def test_all_six_verbs_on_own_files(tiny_run: Path, files: Path, tmp_path: Path) -> None:
+    picture, tone, note = files / "circle.png", files / "tone.wav", files / "note.txt"
+    result = omni(tiny_run, "embed", picture, tone, note, "red bar")
+    assert result.returncode == 0, result.stderr
+    vectors = [json.loads(line)["vector"] for line in result.stdout.splitlines()]
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+    result = omni(
+        tiny_run, "search", "red circle", "-k", 2, "--gallery", picture, tone, "green bar"
+    )
+    lines = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["red circle"] * 2
+
+    assert omni(tiny_run, "caption", picture).stdout.startswith(f"{picture}\t")
+    to = tmp_path / "transcripts.txt"
+    assert omni(tiny_run, "transcribe", "-", "--to", to, stdin=f"{tone}\n").returncode == 0
+    assert to.read_text().startswith(f"{tone}\t")
+
+    omni(tiny_run, "draw", "red circle", tone, "--out", tmp_path, "--steps", 4)
+    assert Image.open(tmp_path / "000-red-circle.png").size == (32, 32)
+    assert (tmp_path / "001-tone.png").is_file()
+    omni(tiny_run, "speak", picture, "--out", tmp_path, "--steps", 4)
+    assert soundfile.info(tmp_path / "000-circle.wav").samplerate == 16_000
+
+
+def test_a_bad_file_is_one_line_and_the_rest_is_done(tiny_run: Path, files: Path) -> None:
+    result = omni(
+        tiny_run, "caption", files / "broken.png", files / "circle.png", files / "gone.wav"
+    )
+    assert result.returncode == 2
+    assert result.stdout.startswith(f"{files / 'circle.png'}\t")
+    errors = result.stderr.splitlines()
+    assert len(errors) == 2
+    assert "broken.png" in errors[0]
+    assert "gone.wav: no such file" in errors[1]
+
+
+def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
+    result = omni(tmp_path / "none", "embed", "text")
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1

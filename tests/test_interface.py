@@ -1,0 +1,111 @@
+"""The three verbs on plain objects."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import omni
+from omni.interface import Audio, Omni
+from omni.pipeline.synthetic import make_samples
+
+WHOLE = [s for s in make_samples("test", 120) if None not in (s.image, s.audio, s.text)]
+
+
+@pytest.fixture(scope="module")
+def triplets() -> tuple[list[Image.Image], list[Audio], list[str]]:
+    """One example of each kind of thing."""
+    by_name = {s.text: s for s in WHOLE}
+    images = [Image.fromarray(s.image.permute(1, 2, 0).numpy()) for s in by_name.values()]
+    sounds = [Audio(s.audio.numpy().astype(np.float32) / 32768, 16_000) for s in by_name.values()]
+    return images, sounds, list(by_name)
+
+
+def recall(queries: torch.Tensor, gallery: torch.Tensor) -> float:
+    best = (queries @ gallery.T).argmax(1)
+    return (best == torch.arange(len(best))).float().mean().item()
+
+
+def test_senses_find_each_other_and_an_untrained_network_does_not(
+    tiny_model: Omni, triplets: tuple[list[Image.Image], list[Audio], list[str]]
+) -> None:
+    control = tiny_model.untrained()
+    for model, learned in ((tiny_model, True), (control, False)):
+        image, sound, text = (model.embed(list(items)) for items in triplets)
+        for a, b in ((image, text), (text, image), (sound, text), (text, sound), (sound, image)):
+            assert (recall(a, b) > 0.5) == learned, (recall(a, b), learned)
+
+
+def test_writing_learns_and_the_control_does_not(
+    tiny_model: Omni, triplets: tuple[list[Image.Image], list[Audio], list[str]]
+) -> None:
+    images, sounds, texts = triplets
+    for model, learned in ((tiny_model, True), (tiny_model.untrained(), False)):
+        for source in (images, sounds):
+            right = [a == b for a, b in zip(model.generate(source, to="text"), texts, strict=True)]
+            assert (np.mean(right) > 0.5) == learned
+
+
+def test_vectors_have_length_one_and_order_is_kept(
+    tiny_model: Omni, triplets: tuple[list[Image.Image], list[Audio], list[str]]
+) -> None:
+    images, sounds, texts = triplets
+    mixed = [texts[0], images[0], (sounds[0], images[0]), texts[1]]
+    together = tiny_model.embed(mixed)
+    alone = torch.cat([tiny_model.embed(item) for item in mixed])
+    # Worst seen: 3e-7.
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    torch.testing.assert_close(together.norm(dim=1), torch.ones(4))
+
+
+def test_retrieval_ranks_a_gallery(
+    tiny_model: Omni, triplets: tuple[list[Image.Image], list[Audio], list[str]]
+) -> None:
+    images, _, texts = triplets
+    answers = tiny_model.retrieve(texts[0], images, k=3)
+    assert len(answers) == 3
+    assert [score for _, score in answers] == sorted((s for _, s in answers), reverse=True)
+    assert tiny_model.retrieve(texts[0], tiny_model.embed(images), k=3) == answers
+
+
+def test_every_direction_is_generated_and_the_seed_decides(
+    tiny_model: Omni, triplets: tuple[list[Image.Image], list[Audio], list[str]]
+) -> None:
+    images, sounds, texts = triplets
+    picture = tiny_model.generate(texts[0], to="image", steps=4)
+    assert picture.size == (32, 32)
+    again = tiny_model.generate([texts[0], sounds[1]], to="image", steps=4)
+    other = tiny_model.generate(texts[0], to="image", steps=4, seed=1)
+    difference = np.abs(np.asarray(picture, int) - np.asarray(again[0], int)).max()
+    assert difference <= 2
+    assert np.abs(np.asarray(picture, int) - np.asarray(other, int)).max() > 2
+    for source in (texts[0], images[0], (texts[0], images[0])):
+        speech = tiny_model.generate(source, to="audio", steps=4)
+        assert speech.sample_rate == 16_000
+        assert 0.1 < len(speech.samples) / 16_000 < 0.7
+        assert np.abs(speech.samples).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [(3, "got int"), (("a", "b"), "two of text"), ((), "at least one sense"), ([], "empty list")],
+)
+def test_what_is_no_item_is_refused(tiny_model: Omni, item: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny_model.embed(item)  # pyright: ignore[reportArgumentType]
+
+
+def test_an_unknown_target_or_language_is_refused(tiny_model: Omni) -> None:
+    with pytest.raises(ValueError, match="to must be one of"):
+        tiny_model.generate("red circle", to="video")
+    with pytest.raises(ValueError, match="language must be one of"):
+        tiny_model.generate("red circle", to="text", language="xx")
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="runs/nothing"):
+        omni.load("runs/nothing")
+    with pytest.raises(ValueError, match="holds no model"):
+        omni.load(tmp_path)

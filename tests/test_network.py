@@ -1,0 +1,95 @@
+"""Properties of the network: absence, padding, gradients."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from omni.batch import Batch
+from omni.config import Config
+from omni.modality.text import Tokenizer
+from omni.network import Network, take
+from omni.pipeline.loader import Loader
+from omni.presets import PRESETS, debug
+from omni.training.losses import JOINT, Step
+
+CONFIG: Config = debug()
+
+
+@pytest.fixture(scope="module")
+def loader() -> Loader:
+    return Loader(CONFIG.data)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(loader: Loader) -> Tokenizer:
+    languages, texts = zip(*loader.texts(), strict=True)
+    return Tokenizer.train(texts, languages, 400)
+
+
+@pytest.fixture(scope="module")
+def network(tokenizer: Tokenizer) -> Network:
+    torch.manual_seed(0)
+    return Network(CONFIG.model, tokenizer.vocab_size).eval()
+
+
+@pytest.fixture(scope="module")
+def batch(loader: Loader, tokenizer: Tokenizer) -> Batch:
+    return loader.batch(0, tokenizer, CONFIG.model)
+
+
+def test_a_masked_sense_is_an_absent_sense(network: Network, batch: Batch) -> None:
+    index = torch.arange(4)
+    image = network.encode("image", take(batch.parts["image"], index))
+    sound = network.encode("audio", take(batch.parts["audio"], index))
+    hidden = replace(sound, mask=torch.zeros_like(sound.mask))
+    alone, absent = network.fuse(image).vector, network.fuse(hidden, image).vector
+    torch.testing.assert_close(absent, alone, atol=1e-5, rtol=0)
+    assert (network.fuse(sound, image).vector - alone).abs().max() > 1e-3
+
+
+def test_batched_equals_single(network: Network, batch: Batch) -> None:
+    for sense, part in batch.parts.items():
+        whole = network.fuse(network.encode(sense, part)).vector
+        for i in range(3):
+            single = network.fuse(network.encode(sense, take(part, torch.tensor([i])))).vector
+            # Worst seen: 4e-7.
+            torch.testing.assert_close(whole[i : i + 1], single, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_parameter_gets_a_gradient(
+    name: str, loader: Loader, tokenizer: Tokenizer
+) -> None:
+    model = PRESETS[name]().model
+    toy = replace(
+        model,
+        width=32,
+        depth=min(model.depth, 2),
+        num_heads=2,
+        embed_dim=16,
+        flow_width=32,
+        flow_depth=2,
+        image=replace(model.image, encoder="test_resnet", size=32, patch=8),
+        audio=replace(model.audio, depth=1),
+        text=replace(model.text, depth=1, decoder_depth=1),
+    )
+    network = Network(toy, tokenizer.vocab_size).train()
+    batch = loader.batch(0, tokenizer, toy)
+    # The flow decoders' last layer starts at zero and lets nothing through before the first step.
+    for flow in network.flows.values():
+        torch.nn.init.normal_(flow.patch_out.weight)
+    drawn = set()
+    for seed in range(16):
+        step = Step(network, batch, CONFIG.loss, torch.Generator().manual_seed(seed))
+        torch.stack(list(step.losses(1.0).values())).sum().backward()
+        drawn.add(step.joint)
+    assert drawn == set(JOINT)
+    without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+
+
+def test_an_objective_of_weight_zero_is_not_computed(network: Network, batch: Batch) -> None:
+    weights = replace(CONFIG.loss, image_flow=0.0, next_token=0.0)
+    losses = Step(network, batch, weights, torch.Generator().manual_seed(0)).losses(0.5)
+    assert set(losses) == {"contrastive", "audio_flow", "length"}
