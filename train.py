@@ -1,8 +1,8 @@
 """The training loop, whole: python train.py PRESET [--section.field value] [--resume].
 
-    python train.py demo                       # the emoji of the repository, on a laptop
-    python train.py demo --train.steps 300     # any field of omni/config.py is a flag
-    python train.py demo --resume              # goes on from the newest checkpoint
+python train.py demo                       # the emoji of the repository, on a laptop
+python train.py demo --train.steps 300     # any field of omni/config.py is a flag
+python train.py demo --resume              # goes on from the newest checkpoint
 """
 
 import os
@@ -17,6 +17,8 @@ from omni.config import Config
 from omni.interface import Omni, pick_device
 from omni.modality.text import Tokenizer
 from omni.network import Network
+from omni.nn.flow import FlowBlock
+from omni.nn.transformer import Block
 from omni.pipeline.loader import Loader
 from omni.presets import PRESETS
 from omni.preview import write_preview
@@ -67,17 +69,25 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
     optimizer, average = make_optimizer(network, c), Average(network, c.ema)
     start = load_checkpoint(checkpoints[-1], network, optimizer, average) if checkpoints else 0
 
+    if c.compile:
+        for module in network.modules():
+            if isinstance(module, Block | FlowBlock):
+                module.compile()
     generator = torch.Generator(device)
     weights = config.loss
     with Log(run, start, c.steps) as log:
         batches = loader.batches(start, c.steps, tokenizer, config.model)
         for step, batch in enumerate(batches, start):
             began = time.monotonic()
-            generator.manual_seed(c.seed * 1_000_003 + step)  # never a running state: resume is exact
+            generator.manual_seed(
+                c.seed * 1_000_003 + step
+            )  # never a running state: resume is exact
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, c.lr, c.warmup, c.steps)
             with torch.autocast(device.type, torch.bfloat16, enabled=c.precision == "bf16"):
-                losses = Step(network, batch.to(device), weights, generator).losses(c.generate_share)
+                losses = Step(network, batch.to(device), weights, generator).losses(
+                    c.generate_share
+                )
             loss = sum(getattr(weights, name) * value for name, value in losses.items())
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), c.clip)

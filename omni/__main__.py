@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-
 from omni import bench
 from omni.interface import Audio, Item, Omni, load, read
 from omni.pipeline.decode import IMAGES, SOUNDS
@@ -62,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     }
     for name, text in helps.items():
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("items", nargs="+", help='files or texts; "-": lines of standard input')
+        command.add_argument(
+            "items", nargs="+", help='files or texts; "-": lines of standard input'
+        )
         command.add_argument("--model", help="run, folder or hub name (default: runs/demo)")
         command.add_argument("--device", default="auto")
         if name in ("draw", "speak"):

@@ -7,9 +7,8 @@ sense), H W pixels, S audio samples, L text tokens, T tokens of any sense, D wid
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jaxtyping import Bool, Int, Int16, UInt8
+from jaxtyping import Bool, Float, Int, Int16, UInt8
 from torch import Tensor
-from jaxtyping import Float
 
 SENSES = ("image", "audio", "text")
 

@@ -41,7 +41,7 @@ def run(what: str, preset: str, device_name: str) -> None:
 
 
 def measure_step(preset: str, device: torch.device) -> tuple[float, float, int]:
-    """Samples a second, FLOPs a sample and the batch size of whole steps, the optimizer's included."""
+    """Samples a second, FLOPs a sample and the batch size; a step includes the optimizer."""
     config = PRESETS[preset]()
     loader = Loader(config.data, config.train.seed)
     languages, texts = zip(*loader.texts(), strict=True)

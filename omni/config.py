@@ -33,8 +33,8 @@ class AudioConfig:
     """samples from one frame to the next; the analysis window is four hops"""
     max_seconds: float = 2.0
     """longer clips are cut"""
-    depth: int = 3
-    """transformer blocks of the encoder, after a stem of stride 4"""
+    depth: int = 1
+    """transformer blocks of the encoder, after convolutions of stride 4"""
     patch: int = 4
     """frames of one token of the decoder"""
 
@@ -45,7 +45,7 @@ class TextConfig:
 
     encoder: str = "modernbert"
     """a model type of transformers, built with the width and depth given here"""
-    vocab_size: int = 4096
+    vocab_size: int = 3072
     max_tokens: int = 16
     depth: int = 2
     decoder_depth: int = 2
@@ -55,13 +55,13 @@ class TextConfig:
 class ModelConfig:
     """The network: three encoders, the shared transformer, the decoders."""
 
-    width: int = 256
+    width: int = 192
     depth: int = 2
     """blocks of the shared transformer"""
-    num_heads: int = 4
-    embed_dim: int = 256
+    num_heads: int = 3
+    embed_dim: int = 192
     """size of the retrieval vectors"""
-    flow_width: int = 256
+    flow_width: int = 192
     flow_depth: int = 4
     """blocks of each of the two flow decoders (image, speech)"""
     image: ImageConfig = field(default_factory=ImageConfig)
@@ -101,14 +101,14 @@ class TrainConfig:
 
     steps: int = 1000
     lr: float = 1e-3
-    warmup: int = 100
+    warmup: int = 50
     """steps of linear warm-up, followed by a cosine to zero"""
     weight_decay: float = 0.05
     clip: float = 1.0
     """largest norm of the gradient"""
-    ema: float = 0.998
+    ema: float = 0.995
     """decay of the averaged weights, with which the model is evaluated and used"""
-    generate_share: float = 0.5
+    generate_share: float = 0.3
     """share of the batch that trains the image and speech decoders"""
     seed: int = 0
     device: str = "auto"

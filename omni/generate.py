@@ -3,6 +3,8 @@
 Letters: N items, T patches, P values of a patch.
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -19,7 +21,7 @@ MIN_FRAMES = 16
 
 @torch.no_grad()
 def write(network: Network, memory: Tokens, language: Int[Tensor, "N"]) -> list[list[int]]:
-    """The most probable token ids after the token of the language, greedily, up to the end token."""
+    """The most probable token ids after the token of the language, greedily, to the end."""
     decoder = network.text_decoder
     keys, past = decoder.keys(memory), None
     token, written = language[:, None], []
@@ -53,14 +55,16 @@ def sample_flow(
     flow, device = network.flow(sense), memory.x.device
     size = int(lengths.max())
     patch_dim = flow.patch_out.out_features
-    x = torch.stack([_noise(g, int(n), size, patch_dim) for g, n in zip(generators, lengths)])
+    x = torch.stack(
+        [_noise(g, int(n), size, patch_dim) for g, n in zip(generators, lengths, strict=True)]
+    )
     x, n = x.to(device), len(x)
     mask = frame_mask(lengths, size).repeat(2, 1)
     positions = network.positions(sense, size)
     both = Tokens(memory.x.repeat(2, 1, 1), memory.mask.repeat(2, 1))
     drop = torch.arange(2 * n, device=device) >= n
     times = torch.linspace(0, 1, steps + 1).tolist()
-    for now, then in zip(times, times[1:]):
+    for now, then in pairwise(times):
         time = torch.full((2 * n,), now, device=device)
         clean = flow(x.repeat(2, 1, 1), mask, time, positions, both.x, both.mask, drop)
         clean = torch.lerp(clean[n:], clean[:n], guidance)

@@ -50,7 +50,7 @@ Item = str | Image.Image | Audio | Sequence["str | Image.Image | Audio"]
 
 
 def read(path: str | Path) -> str | Image.Image | Audio:
-    """A file as an item. Raises `ValueError` for an ending that is not known or damaged contents."""
+    """A file as an item. Raises `ValueError` for an unknown ending or damaged contents."""
     path = Path(path)
     extension = path.suffix.lower().removeprefix(".")
     if not path.is_file():
@@ -70,14 +70,16 @@ def read(path: str | Path) -> str | Image.Image | Audio:
 
 
 def load(name: str | Path | None = None, device: str = "auto") -> "Omni":
-    """A model by its run, its folder or its name on the hub; by default $OMNI_MODEL or runs/demo."""
+    """A model by run, folder or hub name; by default $OMNI_MODEL or else runs/demo."""
     found = pretrained.load(name or os.environ.get("OMNI_MODEL", "runs/demo"))
     return Omni(found.network, found.tokenizer, found.config, device)
 
 
 def pick_device(name: str) -> torch.device:
     """A device by name; "auto" is the GPU if there is one."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    return torch.device(
+        ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    )
 
 
 class Omni:
@@ -177,9 +179,7 @@ class Omni:
         return [Audio(wave.cpu().numpy(), config.sample_rate) for wave in waves]
 
     @torch.no_grad()
-    def _each(
-        self, items: list[Item], make: Callable[[Fused, list[int]], list[T]]
-    ) -> list[T]:
+    def _each(self, items: list[Item], make: Callable[[Fused, list[int]], list[T]]) -> list[T]:
         """Runs items of the same senses through the network together; answers in their order."""
         samples = [self._sample(item) for item in items]
         groups: dict[tuple[str, ...], list[int]] = {}

@@ -48,7 +48,6 @@ class Network(nn.Module):
             {s: nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width)) for s in SENSES}
         )
         self.sense = nn.Embedding(len(SENSES), width)
-        self.pool = nn.Parameter(torch.randn(width) * 0.3)
         self.shared = Transformer(width, config.depth, heads)
         self.head = nn.Linear(width, config.embed_dim, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
@@ -81,9 +80,7 @@ class Network(nn.Module):
         """Inverse temperature of the contrastive loss, at most 100."""
         return self.log_scale.exp().clamp(max=100)
 
-    def encode(
-        self, sense: str, part: Part, generator: torch.Generator | None = None
-    ) -> Tokens:
+    def encode(self, sense: str, part: Part, generator: torch.Generator | None = None) -> Tokens:
         """Tokens of one sense, ready for `fuse`; with a generator, of augmented inputs."""
         if sense == "image":
             tokens = self._encode_image(part, generator)
@@ -113,19 +110,28 @@ class Network(nn.Module):
     def fuse(self, *senses: Tokens) -> Fused:
         """One pass of the shared transformer over one sense or several of the same items.
 
-        A sense that an item lacks is masked: absent tokens, never zeros.
+        A sense that an item lacks is masked: absent tokens, never zeros. The vector is the mean
+        over each sense's tokens, averaged over the senses present, so that a long recording does
+        not outweigh a short text.
         """
-        x = torch.cat([tokens.x for tokens in senses], 1)
         mask = torch.cat([tokens.mask for tokens in senses], 1)
-        x = torch.cat([self.pool.to(x.dtype).expand(len(x), 1, -1), x], 1)
-        mask = F.pad(mask, (1, 0), value=True)
-        x = self.shared(x, mask)
-        vector = F.normalize(self.head(x[:, 0]).float(), dim=-1)
+        x = self.shared(torch.cat([tokens.x for tokens in senses], 1), mask)
+        means, weights = [], []
+        start = 0
+        for tokens in senses:
+            part = x[:, start : start + tokens.x.shape[1]].float()
+            weight = tokens.mask[..., None].float()
+            means.append((part * weight).sum(1) / weight.sum(1).clamp(min=1))
+            weights.append(tokens.mask.any(1, keepdim=True).float())
+            start += tokens.x.shape[1]
+        pooled = sum(w * m for w, m in zip(weights, means, strict=True)) / sum(weights)
+        vector = F.normalize(self.head(pooled).float(), dim=-1)
         return Fused(Tokens(x, mask), vector)
 
     def num_frames(self, memory: Tokens) -> Float[Tensor, "N"]:
-        """Predicted logarithm of the number of log-mel frames, from the pooled token."""
-        return self.length(memory.x[:, 0]).float()[:, 0]
+        """Predicted logarithm of the number of log-mel frames, from the mean token."""
+        weight = memory.mask[..., None].to(memory.x.dtype)
+        return self.length((memory.x * weight).sum(1) / weight.sum(1)).float()[:, 0]
 
     def patches(self, sense: str, part: Part) -> tuple[Float[Tensor, "N T P"], Tensor]:
         """The signal as its flow decoder sees it, and the mask of the patches that are present."""
@@ -134,14 +140,14 @@ class Network(nn.Module):
             return x, x.new_ones(x.shape[:2], dtype=torch.bool)
         patch = self.config.audio.patch
         frames = self.log_mel(part.data)
-        frames = F.pad(frames, (0, -frames.shape[2] % patch), value=frames.min().item())
+        frames = F.pad(frames, (0, -frames.shape[2] % patch), value=audio.SILENCE)
         x = audio.patchify(frames, patch)
         lengths = (self.log_mel.num_frames(part.lengths) + patch - 1) // patch
         return x, audio.frame_mask(lengths, x.shape[1])
 
     def positions(self, sense: str, num_patches: int) -> Float[Tensor, "T D"]:
         """Positions of the patches of a flow decoder."""
-        width, device = self.config.flow_width, self.pool.device
+        width, device = self.config.flow_width, self.head.weight.device
         if sense == "image":
             side = self.config.image.size // self.config.image.patch
             return grid(side, side, width, device)

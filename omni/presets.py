@@ -1,7 +1,6 @@
 """One function a run; its docstring says the command, the time and what to expect."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from omni.config import (
     AudioConfig,
@@ -31,7 +30,14 @@ def debug() -> Config:
         ),
         data=DataConfig(path="synthetic", batch_size=32),
         train=TrainConfig(
-            steps=150, precision="fp32", lr=3e-3, warmup=20, ema=0.95, save_every=50, sample_every=0, log_every=5
+            steps=150,
+            precision="fp32",
+            lr=3e-3,
+            warmup=20,
+            ema=0.95,
+            save_every=50,
+            sample_every=0,
+            log_every=5,
         ),
     )
 
@@ -41,11 +47,45 @@ def demo() -> Config:
     return Config(name="demo")
 
 
+def _gpu(
+    name: str, width: int, depth: int, heads: int, vit: str, batch_size: int, lr: float
+) -> Config:
+    """What the presets for GPUs share: 224 px, 20 s of sound, 32 k tokens, a ViT."""
+    return Config(
+        name=name,
+        model=ModelConfig(
+            width=width,
+            depth=depth,
+            num_heads=heads,
+            embed_dim=min(width, 1024),
+            flow_width=width,
+            flow_depth=depth,
+            image=ImageConfig(encoder=vit, size=224, patch=16),
+            audio=AudioConfig(num_mels=80, hop=160, max_seconds=20.0, depth=depth),
+            text=TextConfig(vocab_size=32_000, max_tokens=128, depth=depth, decoder_depth=depth),
+        ),
+        data=DataConfig(path="data/shards", batch_size=batch_size),
+        train=TrainConfig(
+            steps=200_000, lr=lr, warmup=2_000, ema=0.9999, save_every=2_000, sample_every=2_000
+        ),
+    )
+
+
+def small() -> Config:
+    """`python train.py small --data.path SHARDS`: SMALL parameters, for one GPU."""
+    return _gpu("small", 384, 6, 6, "vit_small_patch16_224", 256, 5e-4)
+
+
+def base() -> Config:
+    """`python train.py base --data.path SHARDS`: BASE parameters, for one large GPU."""
+    return _gpu("base", 768, 6, 12, "vit_base_patch16_224", 256, 3e-4)
+
+
+def large() -> Config:
+    """`python train.py large --data.path SHARDS`: LARGE parameters, for several GPUs."""
+    return _gpu("large", 1152, 10, 16, "vit_large_patch16_224", 128, 2e-4)
+
+
 PRESETS: dict[str, Callable[[], Config]] = {
-    preset.__name__: preset for preset in (debug, demo)
+    preset.__name__: preset for preset in (debug, demo, small, base, large)
 }
-
-
-def variant(config: Config, **train: object) -> Config:
-    """The same run with other fields of `train`."""
-    return replace(config, train=replace(config.train, **train))

@@ -26,9 +26,7 @@ class Pretrained:
     folder: Path
 
 
-def save(
-    folder: Path, config: Config, tokenizer: Tokenizer, weights: dict[str, Tensor]
-) -> None:
+def save(folder: Path, config: Config, tokenizer: Tokenizer, weights: dict[str, Tensor]) -> None:
     """Writes the three files into an existing folder."""
     (folder / "config.json").write_text(config.to_json())
     tokenizer.save(folder / "tokenizer.json")

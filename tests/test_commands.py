@@ -51,7 +51,8 @@ def test_all_six_verbs_on_own_files(tiny_run: Path, files: Path, tmp_path: Path)
     assert to.read_text().startswith(f"{tone}\t")
 
     omni(tiny_run, "draw", "red circle", tone, "--out", tmp_path, "--steps", 4)
-    assert Image.open(tmp_path / "000-red-circle.png").size == (32, 32)
+    with Image.open(tmp_path / "000-red-circle.png") as drawn:
+        assert drawn.size == (32, 32)
     assert (tmp_path / "001-tone.png").is_file()
     omni(tiny_run, "speak", picture, "--out", tmp_path, "--steps", 4)
     assert soundfile.info(tmp_path / "000-circle.wav").samplerate == 16_000

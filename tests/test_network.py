@@ -58,9 +58,7 @@ def test_batched_equals_single(network: Network, batch: Batch) -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_parameter_gets_a_gradient(
-    name: str, loader: Loader, tokenizer: Tokenizer
-) -> None:
+def test_every_parameter_gets_a_gradient(name: str, loader: Loader, tokenizer: Tokenizer) -> None:
     model = PRESETS[name]().model
     toy = replace(
         model,
@@ -76,9 +74,12 @@ def test_every_parameter_gets_a_gradient(
     )
     network = Network(toy, tokenizer.vocab_size).train()
     batch = loader.batch(0, tokenizer, toy)
-    # The flow decoders' last layer starts at zero and lets nothing through before the first step.
+    # Layers that start at zero let nothing through before the first step.
     for flow in network.flows.values():
         torch.nn.init.normal_(flow.patch_out.weight)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)
     drawn = set()
     for seed in range(16):
         step = Step(network, batch, CONFIG.loss, torch.Generator().manual_seed(seed))
@@ -86,7 +87,7 @@ def test_every_parameter_gets_a_gradient(
         drawn.add(step.joint)
     assert drawn == set(JOINT)
     without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    assert without == []
+    assert without == [], without
 
 
 def test_an_objective_of_weight_zero_is_not_computed(network: Network, batch: Batch) -> None:

@@ -3,6 +3,8 @@
 Letters: N recordings, S samples, M mel bands, F frames, T tokens, P values of a patch, D width.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 import torchaudio
@@ -17,7 +19,9 @@ from omni.nn.transformer import Transformer
 
 FLOOR = 1e-5
 MEAN, STD = -1.0, 3.5
-"""of log-mel values of speech; they only need to be near (silence is then -3)"""
+"""of log-mel values of speech; they only need to be near"""
+SILENCE = (math.log(FLOOR) - MEAN) / STD
+"""a normalised frame of nothing"""
 
 
 class LogMel(nn.Module):
@@ -87,7 +91,7 @@ def augment(
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(n, generator=generator, device=device)
 
-    tempo, pitch, bend = uniform(0.8, 1.25), uniform(-0.15, 0.15).exp(), uniform(-0.08, 0.08)
+    tempo, pitch, bend = uniform(0.85, 1.2), uniform(-0.12, 0.12).exp(), uniform(-0.05, 0.05)
     time = torch.arange(size, device=device) * tempo[:, None]
     band = torch.linspace(-1, 1, bands, device=device) * pitch[:, None] + bend[:, None]
     grid = torch.stack(
@@ -97,17 +101,16 @@ def augment(
         ],
         -1,
     )
-    silence = (torch.tensor(FLOOR).log().item() - MEAN) / STD
-    x = F.grid_sample(frames[:, None] - silence, grid, align_corners=True)[:, 0] + silence
+    x = F.grid_sample(frames[:, None] - SILENCE, grid, align_corners=True)[:, 0] + SILENCE
     x = x + uniform(-0.4, 0.4)[:, None, None]
     lengths = (lengths / tempo).long().clamp(1, size)
 
-    for axis, extent, widest in ((2, lengths.float(), 0.25), (1, bands, 0.2), (1, bands, 0.2)):
+    for axis, extent, widest in ((2, lengths.float(), 0.2), (1, bands, 0.2)):
         length = uniform(0, widest) * extent
         start = uniform(0, 1) * (extent - length)
         at = torch.arange(x.shape[axis], device=device)
         hidden = (at >= start[:, None]) & (at < (start + length)[:, None])
-        x = x.masked_fill(hidden[:, None] if axis == 2 else hidden[:, :, None], silence)
+        x = x.masked_fill(hidden[:, None] if axis == 2 else hidden[:, :, None], SILENCE)
     return x, lengths
 
 
@@ -121,28 +124,67 @@ def unpatchify(patches: Float[Tensor, "N T P"], patch: int) -> Float[Tensor, "N 
     return rearrange(patches, "n t (p m) -> n m (t p)", p=patch)
 
 
-class AudioEncoder(nn.Module):
-    """Two strided convolutions over the frames, then a transformer (Whisper, arXiv:2212.04356)."""
+class Stage(nn.Module):
+    """Fewer bands and frames, then a residual block (He et al., arXiv:1512.03385)."""
 
-    stride = 4
+    def __init__(self, inside: int, outside: int, stride: tuple[int, int]) -> None:
+        super().__init__()
+        self.reduce = _convolution(inside, outside, stride)
+        self.residual = nn.ModuleList([_convolution(outside, outside) for _ in range(2)])
+        self.stride = stride[1]
+
+    def forward(
+        self, x: Float[Tensor, "N C M F"], lengths: Int[Tensor, "N"]
+    ) -> tuple[Float[Tensor, "N C2 M2 F2"], Int[Tensor, "N"]]:
+        """`stride` times fewer bands and frames, rounded up; what is padding stays zero."""
+        x = self.reduce(x)
+        lengths = (lengths + self.stride - 1) // self.stride
+        present = frame_mask(lengths, x.shape[3])[:, None, None]
+        x = y = x * present
+        for convolution in self.residual:
+            y = convolution(y) * present
+        return x + y, lengths
+
+
+def _convolution(inside: int, outside: int, stride: tuple[int, int] = (1, 1)) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(outside),
+        nn.SiLU(),
+    )
+
+
+class AudioEncoder(nn.Module):
+    """2-D convolutions over the log-mel frames, then a transformer over tokens of four frames.
+
+    As with pictures, convolutions are what learns from few examples: with strided convolutions
+    over time alone (Whisper's stem) the demo had learned nothing after 30,000 recordings.
+    """
+
+    channels = (1, 32, 64, 96)
 
     def __init__(self, config: AudioConfig, width: int, num_heads: int) -> None:
         super().__init__()
+        strides = ((2, 2), (2, 2), (2, 1))  # of bands and frames
         self.stem = nn.ModuleList(
-            [
-                nn.Conv1d(config.num_mels, width, 5, stride=2, padding=2),
-                nn.Conv1d(width, width, 3, stride=2, padding=1),
-            ]
+            Stage(inside, outside, stride)
+            for inside, outside, stride in zip(
+                self.channels[:-1], self.channels[1:], strides, strict=True
+            )
+        )
+        self.project = nn.Sequential(
+            nn.Linear(self.channels[-1] * -(-config.num_mels // 8), width), nn.LayerNorm(width)
         )
         self.transformer = Transformer(width, config.depth, num_heads)
 
     def forward(self, frames: Float[Tensor, "N M F"], lengths: Int[Tensor, "N"]) -> Tokens:
         """Tokens of log-mel frames; `lengths` are the valid frames of each recording."""
-        x = frames * frame_mask(lengths, frames.shape[2])[:, None]
-        for conv in self.stem:
-            x = F.gelu(conv(x))
-        x = x.transpose(1, 2)
-        mask = frame_mask((lengths + self.stride - 1) // self.stride, x.shape[1])
+        x = (frames - SILENCE) * frame_mask(lengths, frames.shape[2])[:, None]
+        x = x[:, None].contiguous(memory_format=torch.channels_last)
+        for stage in self.stem:
+            x, lengths = stage(x, lengths)
+        x = self.project(rearrange(x, "n c m t -> n t (m c)"))
+        mask = frame_mask(lengths, x.shape[1])
         x = x + sequence(x.shape[1], x.shape[2], x.device)
         return Tokens(self.transformer(x, mask), mask)
 

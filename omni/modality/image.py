@@ -50,9 +50,7 @@ def patchify(pixels: Float[Tensor, "N 3 H W"], patch: int) -> Float[Tensor, "N T
 def unpatchify(patches: Float[Tensor, "N T P"], patch: int) -> Float[Tensor, "N 3 H W"]:
     """The inverse of `patchify` for a square picture."""
     side = math.isqrt(patches.shape[1])
-    return rearrange(
-        patches, "n (h w) (p q c) -> n c (h p) (w q)", h=side, p=patch, q=patch, c=3
-    )
+    return rearrange(patches, "n (h w) (p q c) -> n c (h p) (w q)", h=side, p=patch, q=patch, c=3)
 
 
 def augment(

@@ -15,8 +15,9 @@ from transformers import AutoConfig, AutoModel
 
 from omni.batch import Tokens
 from omni.config import TextConfig
+from omni.nn.attention import KeyValue
 from omni.nn.position import sequence
-from omni.nn.transformer import Block, KeyValue
+from omni.nn.transformer import Block, residual
 
 PAD, END = 0, 1
 
@@ -34,9 +35,7 @@ class Tokenizer:
         }
 
     @staticmethod
-    def train(
-        texts: Iterable[str], languages: Iterable[str], vocab_size: int
-    ) -> "Tokenizer":
+    def train(texts: Iterable[str], languages: Iterable[str], vocab_size: int) -> "Tokenizer":
         """Learns the merges from `texts`; the same texts in the same order give the same tokens."""
         fast = FastTokenizer(models.BPE())
         fast.normalizer = normalizers.NFC()
@@ -68,7 +67,8 @@ class Tokenizer:
 
     def encode(self, text: str, max_tokens: int) -> list[int]:
         """Token ids, cut to `max_tokens` with the end token last."""
-        return self.fast.encode(text, add_special_tokens=False).ids[: max_tokens - 1] + [END]
+        ids = self.fast.encode(text, add_special_tokens=False).ids
+        return [*ids[: max_tokens - 1], END]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The string up to the end token."""
@@ -130,6 +130,27 @@ class TextDecoder(nn.Module):
         """Keys and values of the memory for each block, to be computed once."""
         return [block.cross.keys(memory.x) for block in self._blocks()]
 
+    def hidden(
+        self,
+        ids: Int[Tensor, "N L"],
+        memory: list[KeyValue],
+        memory_mask: Bool[Tensor, "N M"],
+        past: list[KeyValue] | None = None,
+    ) -> tuple[Float[Tensor, "N L D"], list[KeyValue]]:
+        """What `head` turns into logits, and the cache that goes into the next call."""
+        start = past[0][0].shape[2] if past else 0
+        length = ids.shape[1]
+        x = self.embedding(ids)
+        x = residual(x + sequence(start + length, x.shape[2], ids.device)[start:])
+        causal = torch.ones(length, start + length, dtype=torch.bool, device=ids.device).tril(start)
+        cache = []
+        for i, block in enumerate(self._blocks()):
+            x, keys = block(
+                x, causal[None], memory[i], memory_mask[:, None], past[i] if past else None
+            )
+            cache.append(keys)
+        return self.norm(x), cache
+
     def forward(
         self,
         ids: Int[Tensor, "N L"],
@@ -138,17 +159,8 @@ class TextDecoder(nn.Module):
         past: list[KeyValue] | None = None,
     ) -> tuple[Float[Tensor, "N L V"], list[KeyValue]]:
         """Logits of the token after each of `ids`, and the cache that goes into the next call."""
-        start = past[0][0].shape[2] if past else 0
-        length = ids.shape[1]
-        x = self.embedding(ids) + sequence(start + length, self.norm.normalized_shape[0], ids.device)[start:]
-        causal = torch.ones(length, start + length, dtype=torch.bool, device=ids.device).tril(start)
-        cache = []
-        for i, block in enumerate(self._blocks()):
-            x, keys = block(
-                x, causal[None], memory[i], memory_mask[:, None], past[i] if past else None
-            )
-            cache.append(keys)
-        return self.head(self.norm(x)), cache
+        x, cache = self.hidden(ids, memory, memory_mask, past)
+        return self.head(x), cache
 
     def _blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]

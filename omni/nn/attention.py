@@ -1,4 +1,4 @@
-"""Multi-head attention, over the sequence itself or over a memory; the one place that picks a kernel.
+"""Multi-head attention, over a sequence or a memory; the one place that picks a kernel.
 
 Letters: B batch, T queries, S keys, H heads, D width.
 """
@@ -32,40 +32,79 @@ def attend(
     return scores.softmax(-1) @ v
 
 
-class Attention(nn.Module):
-    """Pre-normed queries and keys (arXiv:2302.05442), no biases.
+KeyValue = tuple[Tensor, Tensor]
+"""keys and values, [B H S d] each"""
 
-    Raises `ValueError` when `width` is not a multiple of `num_heads`.
-    """
 
-    def __init__(self, width: int, num_heads: int, memory_width: int | None = None) -> None:
+class _Heads(nn.Module):
+    """What both kinds of attention share: heads, normed queries and keys, the way out."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         if width % num_heads:
-            raise ValueError(
-                f"width must be a multiple of num_heads, got {width=}, {num_heads=}"
-            )
+            raise ValueError(f"width must be a multiple of num_heads, got {width=}, {num_heads=}")
         self.num_heads = num_heads
-        self.q = nn.Linear(width, width, bias=False)
-        self.kv = nn.Linear(memory_width or width, 2 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         # LayerNorm and not RMSNorm: torch fuses it on the CPU, where RMSNorm costs 15 % of a step.
         self.q_norm = nn.LayerNorm(width // num_heads, bias=False)
         self.k_norm = nn.LayerNorm(width // num_heads, bias=False)
 
-    def keys(self, memory: Float[Tensor, "B S D"]) -> tuple[Tensor, Tensor]:
-        """Keys and values [B H S d] of a memory: computed once, used for every new token."""
-        k, v = rearrange(self.kv(memory), "b s (two h d) -> two b s h d", two=2, h=self.num_heads)
+    def split(self, x: Float[Tensor, "B T n*D"]) -> list[Float[Tensor, "B T H d"]]:
+        """The n projections that one linear map made, by head."""
+        width = self.out.in_features
+        return [rearrange(y, "b t (h d) -> b t h d", h=self.num_heads) for y in x.split(width, -1)]
+
+    def finish(
+        self, q: Float[Tensor, "B T H d"], keys: KeyValue, mask: Bool[Tensor, "B #T S"] | None
+    ) -> Float[Tensor, "B T D"]:
+        """Attends with queries that are not normed yet."""
+        q = self.q_norm(q).transpose(1, 2)
+        y = attend(q, *keys, None if mask is None else mask[:, None])
+        return self.out(rearrange(y, "b h t d -> b t (h d)"))
+
+
+class SelfAttention(_Heads):
+    """Attention over the sequence itself; normed queries and keys (arXiv:2302.05442), no biases.
+
+    Raises `ValueError` when `width` is not a multiple of `num_heads`.
+    """
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__(width, num_heads)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        mask: Bool[Tensor, "B #T S"] | None = None,
+        past: KeyValue | None = None,
+    ) -> tuple[Float[Tensor, "B T D"], KeyValue]:
+        """The output, and the keys of everything seen so far: `past` of the next call."""
+        q, k, v = self.split(self.qkv(x))
+        k, v = self.k_norm(k).transpose(1, 2), v.transpose(1, 2)
+        if past is not None:
+            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+        return self.finish(q, (k, v), mask), (k, v)
+
+
+class CrossAttention(_Heads):
+    """Attention to a memory of another width, whose keys are computed once and used many times."""
+
+    def __init__(self, width: int, num_heads: int, memory_width: int) -> None:
+        super().__init__(width, num_heads)
+        self.q = nn.Linear(width, width, bias=False)
+        self.kv = nn.Linear(memory_width, 2 * width, bias=False)
+
+    def keys(self, memory: Float[Tensor, "B S E"]) -> KeyValue:
+        """Keys and values of a memory."""
+        k, v = self.split(self.kv(memory))
         return self.k_norm(k).transpose(1, 2), v.transpose(1, 2)
 
     def forward(
         self,
         x: Float[Tensor, "B T D"],
-        keys: tuple[Tensor, Tensor] | None = None,
+        keys: KeyValue,
         mask: Bool[Tensor, "B #T S"] | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """`keys`: what to attend to, by default `x` itself; `mask`: True where it may be seen."""
-        k, v = self.keys(x) if keys is None else keys
-        q = rearrange(self.q(x), "b t (h d) -> b t h d", h=self.num_heads)
-        q = self.q_norm(q).transpose(1, 2)
-        y = attend(q, k, v, None if mask is None else mask[:, None])
-        return self.out(rearrange(y, "b h t d -> b t (h d)"))
+        """`mask` is True where a token of the memory may be seen."""
+        return self.finish(self.split(self.q(x))[0], keys, mask)

@@ -7,13 +7,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from omni.nn.attention import Attention
+from omni.nn.attention import CrossAttention, SelfAttention
 from omni.nn.mlp import MLP
 from omni.nn.position import sinusoid
+from omni.nn.transformer import residual
 
 
 class FlowBlock(nn.Module):
-    """Self-attention, cross-attention, feed-forward, each scaled, shifted and gated by the condition.
+    """Self-attention, cross-attention, feed-forward; scaled, shifted and gated by a condition.
 
     adaLN-single of PixArt-alpha (arXiv:2310.00426): one projection of the condition for all
     blocks, and a learned offset in each.
@@ -21,8 +22,8 @@ class FlowBlock(nn.Module):
 
     def __init__(self, width: int, num_heads: int, memory_width: int) -> None:
         super().__init__()
-        self.attention = Attention(width, num_heads)
-        self.cross = Attention(width, num_heads, memory_width)
+        self.attention = SelfAttention(width, num_heads)
+        self.cross = CrossAttention(width, num_heads, memory_width)
         self.mlp = MLP(width)
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.offset = nn.Parameter(torch.zeros(6, width))
@@ -40,7 +41,7 @@ class FlowBlock(nn.Module):
             (condition + self.offset).to(x.dtype)[:, :, None].unbind(1)
         )
         y = self.norm(x) * (1 + scale1) + shift1
-        x = x + gate1 * self.attention(y, mask=mask[:, None])
+        x = x + gate1 * self.attention(y, mask[:, None])[0]
         x = x + self.cross(self.norm(x), self.cross.keys(memory), memory_mask[:, None])
         y = self.norm(x) * (1 + scale2) + shift2
         return x + gate2 * self.mlp(y)
@@ -64,9 +65,7 @@ class FlowDecoder(nn.Module):
         self.pooled_in = nn.Linear(memory_width, width)
         self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.nothing = nn.Parameter(torch.randn(memory_width) * 0.02)
-        self.blocks = nn.ModuleList(
-            FlowBlock(width, num_heads, memory_width) for _ in range(depth)
-        )
+        self.blocks = nn.ModuleList(FlowBlock(width, num_heads, memory_width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.patch_out = nn.Linear(width, patch_dim)
 
@@ -94,7 +93,7 @@ class FlowDecoder(nn.Module):
         pooled = (memory * weight).sum(1) / weight.sum(1).clamp(min=1)
         condition = self.time_in(sinusoid(time * 1000, self.width)) + self.pooled_in(pooled)
         condition = self.modulate(condition).unflatten(-1, (6, self.width))
-        x = self.patch_in(noisy) + positions
+        x = residual(self.patch_in(noisy) + positions)
         for block in self.blocks:
             x = block(x, mask, condition, memory, memory_mask)
         return self.patch_out(self.norm(x)).float()

@@ -10,7 +10,7 @@ from torch import Tensor
 def sinusoid(
     positions: Float[Tensor, "..."], width: int, longest: float = 10_000.0
 ) -> Float[Tensor, "... D"]:
-    """Sines and cosines of geometrically spaced wavelengths up to 2 pi `longest` (arXiv:1706.03762)."""
+    """Sines and cosines of wavelengths from 2 pi to 2 pi `longest` (arXiv:1706.03762)."""
     half = width // 2
     rates = torch.exp(
         -math.log(longest) * torch.arange(half, device=positions.device) / max(half - 1, 1)

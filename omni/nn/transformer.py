@@ -4,21 +4,25 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from omni.nn.attention import Attention
+from omni.nn.attention import CrossAttention, KeyValue, SelfAttention
 from omni.nn.mlp import MLP
 
-KeyValue = tuple[Tensor, Tensor]
+
+def residual(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The start of a residual stream: under autocast in its type, which spares a cast a layer."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention if there is a memory, feed-forward; each on a normed residual."""
+    """Self-attention, cross-attention if there is a memory, feed-forward; each pre-normed."""
 
     def __init__(self, width: int, num_heads: int, memory_width: int | None = None) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width, bias=False)
-        self.attention = Attention(width, num_heads)
+        self.attention = SelfAttention(width, num_heads)
         self.cross_norm = nn.LayerNorm(width, bias=False) if memory_width else None
-        self.cross = Attention(width, num_heads, memory_width) if memory_width else None
+        self.cross = CrossAttention(width, num_heads, memory_width) if memory_width else None
         self.mlp_norm = nn.LayerNorm(width, bias=False)
         self.mlp = MLP(width)
 
@@ -32,16 +36,14 @@ class Block(nn.Module):
     ) -> tuple[Float[Tensor, "B T D"], KeyValue]:
         """The new residual, and the keys and values of everything seen so far.
 
-        `memory`: keys and values of `self.cross`; `past`: what an earlier call returned.
+        `memory`: the keys of `self.cross`; `past`: what an earlier call returned.
         """
-        y = self.attention_norm(x)
-        k, v = self.attention.keys(y)
-        if past is not None:
-            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        x = x + self.attention(y, (k, v), mask)
+        y, keys = self.attention(self.attention_norm(x), mask, past)
+        x = x + y
         if self.cross is not None and self.cross_norm is not None:
+            assert memory is not None
             x = x + self.cross(self.cross_norm(x), memory, memory_mask)
-        return x + self.mlp(self.mlp_norm(x)), (k, v)
+        return x + self.mlp(self.mlp_norm(x)), keys
 
 
 class Transformer(nn.Module):
@@ -56,6 +58,7 @@ class Transformer(nn.Module):
         self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "B T D"]:
         """`mask` is True where a token is present; absent ones are seen by nobody."""
+        x = residual(x)
         for block in self.blocks:
             x, _ = block(x, mask[:, None])
         return self.norm(x)

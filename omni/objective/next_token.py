@@ -6,12 +6,7 @@ from torch import Tensor
 
 
 def next_token_loss(
-    logits: Float[Tensor, "N L V"], targets: Int[Tensor, "N L"], smoothing: float = 0.0
+    logits: Float[Tensor, "L V"], targets: Int[Tensor, "L"], smoothing: float = 0.0
 ) -> Float[Tensor, ""]:
     """Mean over the targets that are not 0, the padding; natural logarithm."""
-    return F.cross_entropy(
-        logits.float().flatten(0, 1),
-        targets.flatten(),
-        ignore_index=0,
-        label_smoothing=smoothing,
-    )
+    return F.cross_entropy(logits.float(), targets, ignore_index=0, label_smoothing=smoothing)

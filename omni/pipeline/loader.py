@@ -19,6 +19,8 @@ from omni.pipeline.synthetic import make_samples
 
 AHEAD = 4
 """batches prepared while the network works"""
+WINDOW = 8
+"""batches among which samples are sorted by length"""
 
 
 class Loader:
@@ -35,6 +37,9 @@ class Loader:
             senses = tuple(part is not None for part in (sample.image, sample.audio, sample.text))
             strata.setdefault(senses, []).append(index)
         self._strata = [strata[senses] for senses in sorted(strata, reverse=True)]
+        self._lengths = [
+            len(s.audio) if s.audio is not None else len(s.text or "") for s in self.samples
+        ]
         self._quotas = _share([len(stratum) for stratum in self._strata], config.batch_size)
 
     def texts(self) -> Iterator[tuple[str, str]]:
@@ -50,17 +55,22 @@ class Loader:
         Samples are drawn in proportion from each stratum, the samples that have the same senses,
         and each stratum is gone through in a new order every epoch. So each batch holds as many
         items of a sense as any other: nothing has to be compiled, planned or allocated anew.
+        Within `WINDOW` batches they are sorted by length, so that little is padding.
         """
+        window = step // WINDOW
+        turn = int(np.random.default_rng((self.seed, 3, window)).permutation(WINDOW)[step % WINDOW])
         chosen: list[int] = []
         for number, (stratum, quota) in enumerate(zip(self._strata, self._quotas, strict=True)):
-            positions = range(step * quota, (step + 1) * quota)
+            start, count = window * WINDOW * quota, len(stratum)
+            positions = range(start, start + WINDOW * quota)
             orders = {
                 epoch: np.random.default_rng((self.seed, 0, number, epoch)).permutation(stratum)
-                for epoch in {position // len(stratum) for position in positions}
+                for epoch in {position // count for position in positions}
             }
-            chosen += [int(orders[p // len(stratum)][p % len(stratum)]) for p in positions]
-        mixed = np.random.default_rng((self.seed, 2, step)).permutation(chosen)
-        return mixed.tolist()
+            drawn = [int(orders[p // count][p % count]) for p in positions]
+            drawn.sort(key=self._lengths.__getitem__)
+            chosen += drawn[turn * quota : (turn + 1) * quota]
+        return np.random.default_rng((self.seed, 2, step)).permutation(chosen).tolist()
 
     def batch(self, step: int, tokenizer: Tokenizer, model: ModelConfig) -> Batch:
         """The batch of a step."""
@@ -95,7 +105,7 @@ class Loader:
 
 
 def _share(sizes: list[int], total: int) -> list[int]:
-    """`total` in whole parts as near as can be to the proportions of `sizes` (largest remainder)."""
+    """`total` in whole parts, nearest to the proportions of `sizes` (largest remainder)."""
     exact = [total * size / sum(sizes) for size in sizes]
     parts = [int(part) for part in exact]
     by_remainder = sorted(range(len(sizes)), key=lambda i: parts[i] - exact[i])

@@ -7,7 +7,7 @@ bytes by extension; nothing is decoded by webdataset, whose own decoders unpickl
 from collections.abc import Iterator
 from pathlib import Path
 
-import webdataset as wds
+from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from omni.batch import Sample
 from omni.pipeline.decode import decode
@@ -26,9 +26,12 @@ def find_shards(path: str | Path, split: str) -> list[Path]:
 
 def read_members(path: str | Path, split: str) -> Iterator[dict[str, bytes | str]]:
     """Each sample as {"__key__": key, extension: bytes}, in the order of the shards."""
-    # Local files only: a `pipe:` address would start a shell.
-    urls = [shard.resolve().as_posix() for shard in find_shards(path, split)]
-    yield from wds.WebDataset(urls, shardshuffle=False, empty_check=False)
+    for shard in find_shards(path, split):
+        # Opened and closed here: webdataset's own opener leaves files open, and starts a shell for
+        # addresses that begin with `pipe:`.
+        with shard.open("rb") as file:
+            members = ({**m, "__url__": str(shard)} for m in tar_file_iterator(file))
+            yield from group_by_keys(members)
 
 
 def read_samples(path: str | Path, split: str) -> list[Sample]:

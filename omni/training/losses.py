@@ -18,7 +18,15 @@ from omni.objective.contrastive import contrastive_loss
 from omni.objective.flow import draw_times, flow_loss, noised
 from omni.objective.next_token import next_token_loss
 
-PAIRS = (("image", "text"), ("audio", "text"), ("image", "audio"))
+VIEW = ("view",)
+PAIRS = (
+    (("image",), ("text",)),
+    (("audio",), ("text",)),
+    (("image",), ("audio",)),
+    (VIEW, ("text",)),
+    (VIEW, ("audio",)),
+    (VIEW, ("image",)),
+)
 JOINT = (("audio", "image", "text"), ("audio", "text", "image"), ("image", "text", "audio"))
 """two senses together, and the third"""
 UNCONDITIONAL = 0.1
@@ -28,7 +36,7 @@ UNCONDITIONAL = 0.1
 def match(
     a: Int[Tensor, "N"], b: Int[Tensor, "K"], size: int
 ) -> tuple[Int[Tensor, "C"], Int[Tensor, "C"]]:
-    """Indices into `a` and into `b`, lists of rows of a batch of `size`, where the rows are equal."""
+    """Where two lists of rows of a batch of `size` agree: indices into `a` and into `b`."""
     table = torch.full((2, size), -1, device=a.device)
     table[0, a] = torch.arange(len(a), device=a.device)
     table[1, b] = torch.arange(len(b), device=a.device)
@@ -53,12 +61,13 @@ class Step:
         self.network, self.batch, self.weights, self.generator = network, batch, weights, generator
         senses = batch.parts
         tokens = {s: network.encode(s, part, generator) for s, part in senses.items()}
-        self.fused: dict[tuple[str, ...], Fused] = {
-            (s,): network.fuse(tokens[s]) for s in senses
-        }
-        self.rows: dict[tuple[str, ...], Tensor] = {
-            (s,): senses[s].rows for s in senses
-        }
+        self.fused: dict[tuple[str, ...], Fused] = {(s,): network.fuse(tokens[s]) for s in senses}
+        self.rows: dict[tuple[str, ...], Tensor] = {(s,): senses[s].rows for s in senses}
+        if "image" in senses:
+            # A second view of each picture, for the contrast only: pictures generalize worst.
+            view = network.encode("image", senses["image"], generator)
+            self.fused[VIEW] = network.fuse(view)
+            self.rows[VIEW] = senses["image"].rows
         device = batch.group.device
         choice = int(torch.randint(4, (), generator=generator, device=device))
         # Speech with a picture is what people have at hand: half of the steps.
@@ -77,7 +86,10 @@ class Step:
             losses["contrastive"] = self._contrastive()
         if self.weights.next_token and "text" in self.batch.parts:
             losses["next_token"] = self._next_token()
-        for sense, weight in (("image", self.weights.image_flow), ("audio", self.weights.audio_flow)):
+        for sense, weight in (
+            ("image", self.weights.image_flow),
+            ("audio", self.weights.audio_flow),
+        ):
             if weight and sense in self.batch.parts:
                 losses |= self._flow(sense, max(1, round(share * self.batch.size)))
         return losses
@@ -88,7 +100,7 @@ class Step:
 
     def _contrastive(self) -> Tensor:
         *joint, third = self.joint
-        pairs = [((a,), (b,)) for a, b in PAIRS] + [(tuple(joint), (third,))]
+        pairs = [*PAIRS, (tuple(joint), (third,))]
         losses = []
         for a, b in pairs:
             if a not in self.fused or b not in self.fused:
@@ -113,13 +125,15 @@ class Step:
                 continue
             i, j = self._common(source, ("text",))
             memory = self.fused[source].tokens[i]
-            inputs = torch.cat([self.batch.language[j, None], ids[j, :-1]], 1)
-            logits, _ = decoder(inputs.clamp(min=PAD), decoder.keys(memory), memory.mask)
-            losses.append(next_token_loss(logits, ids[j]))
+            inputs, targets = torch.cat([self.batch.language[j, None], ids[j, :-1]], 1), ids[j]
+            hidden, _ = decoder.hidden(inputs, decoder.keys(memory), memory.mask)
+            # Most positions are padding: only the others are worth a row of the vocabulary.
+            present = targets != PAD
+            losses.append(next_token_loss(decoder.head(hidden[present]), targets[present]))
         return torch.stack(losses).mean() if losses else self.network.scale * 0
 
     def _flow(self, sense: str, count: int) -> dict[str, Tensor]:
-        sources = [s for s in self.fused if sense not in s]
+        sources = [s for s in self.fused if sense not in s and s != VIEW]
         memories, items = [], []
         for source in sources:
             i, j = self._common(source, (sense,))
@@ -152,4 +166,3 @@ class Step:
             drop,
         )
         return flow_loss(predicted, clean, time, mask)
-

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -13,13 +12,7 @@ from eval import judge as judging
 from eval.corpus import Corpus, concept, item
 from eval.judge import SETTINGS, Judge, load_or_train, train
 
-DATA = Path(__file__).parents[2] / "data" / "sample"
 CLASSES = 12
-
-
-@pytest.fixture(scope="module")
-def corpus() -> Corpus:
-    return Corpus(DATA)
 
 
 def few(corpus: Corpus, sense: str) -> tuple[list, list[str], list, list[str]]:

@@ -35,9 +35,7 @@ def test_padding_changes_no_token() -> None:
     padded = torch.cat([frames, torch.randn(2, CONFIG.num_mels, 24)], 2)
     short, long = encoder(frames, lengths), encoder(padded, lengths)
     for row, count in enumerate((10, 6)):
-        torch.testing.assert_close(
-            long.x[row, :count], short.x[row, :count], atol=1e-5, rtol=0
-        )
+        torch.testing.assert_close(long.x[row, :count], short.x[row, :count], atol=1e-5, rtol=0)
 
 
 def test_augmentation_keeps_the_shape_and_stretches_the_length() -> None:

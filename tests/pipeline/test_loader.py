@@ -12,7 +12,7 @@ import torch
 
 from omni.config import Config, DataConfig
 from omni.modality.text import Tokenizer
-from omni.pipeline.loader import Loader
+from omni.pipeline.loader import WINDOW, Loader
 from omni.pipeline.shards import read_samples
 from omni.presets import debug
 
@@ -30,19 +30,32 @@ def tokenizer(loader: Loader) -> Tokenizer:
     return Tokenizer.train(texts, languages, 400)
 
 
-def test_an_epoch_holds_every_sample_once(loader: Loader) -> None:
-    steps = len(loader.samples) // 48
-    seen = Counter(index for step in range(steps) for index in loader.indices(step))
-    assert set(seen) == set(range(len(loader.samples)))
-    assert set(seen.values()) == {1}
+def test_no_sample_comes_again_before_all_of_its_kind_have_come(loader: Loader) -> None:
+    seen = Counter(index for step in range(3 * WINDOW) for index in loader.indices(step))
+    kinds: dict[tuple[bool, ...], list[int]] = {}
+    for index, s in enumerate(loader.samples):
+        kind = (s.image is None, s.audio is None, s.text is None)
+        kinds.setdefault(kind, []).append(seen[index])
+    assert len(kinds) == 4
+    assert all(max(counts) - min(counts) <= 1 for counts in kinds.values())
 
 
-def test_any_step_can_be_asked_for_and_epochs_differ(
-    loader: Loader, tokenizer: Tokenizer
-) -> None:
+def test_batches_of_one_window_are_sorted_by_length(loader: Loader) -> None:
+    lengths = [
+        sorted(
+            len(s.audio) for i in loader.indices(step) if (s := loader.samples[i]).audio is not None
+        )
+        for step in range(WINDOW)
+    ]
+    spread = [batch[-1] - batch[0] for batch in lengths]
+    whole = max(batch[-1] for batch in lengths) - min(batch[0] for batch in lengths)
+    assert sum(spread) / WINDOW < whole / 2
+
+
+def test_any_step_can_be_asked_for_and_epochs_differ(loader: Loader, tokenizer: Tokenizer) -> None:
     again = Loader(replace(CONFIG.data, batch_size=48), seed=3)
     assert loader.indices(7) == again.indices(7)
-    assert loader.indices(0) != loader.indices(10)
+    assert loader.indices(0) != loader.indices(80)
     model = CONFIG.model
     for step, batch in enumerate(loader.batches(5, 8, tokenizer, model), 5):
         alone = again.batch(step, tokenizer, model)

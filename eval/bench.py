@@ -1,0 +1,86 @@
+"""What every task is given: the model, its untrained control, the corpus and the judges."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from eval.corpus import Corpus, Item
+from eval.judge import SETTINGS, Judge, load_or_train
+from omni import Omni
+from omni.batch import Sample
+
+
+class Answer(NamedTuple):
+    """One answer: the item, what it is (by the corpus or by the judge), whether that is right."""
+
+    item: Item
+    name: str
+    right: bool
+
+
+@dataclass(frozen=True)
+class Example:
+    """One line of the report: what was asked and what came back, best first.
+
+    `name` is the English name of what was meant, `real` what the corpus holds in that place.
+    """
+
+    task: str
+    direction: str
+    name: str
+    query: Item
+    real: Item
+    answers: list[Answer]
+
+
+@dataclass
+class Bench:
+    """A model on the bench.
+
+    Attributes:
+        model: the model to measure.
+        control: the same architecture and tokenizer with fresh weights.
+        corpus: the samples.
+        judges: folder in which trained judges are kept.
+        seed: keys subsets, noise, sampling and bootstrap.
+        limit: at most this many items are generated a direction in `draw` and `speak`.
+        snr: signal-to-noise ratio in dB of the noisy speech.
+        note: told what is going on, for a progress display.
+        examples: filled by the tasks, shown by the report.
+    """
+
+    model: Omni
+    control: Omni
+    corpus: Corpus
+    judges: Path
+    seed: int = 0
+    limit: int = 512
+    snr: float = 0.0
+    note: Callable[[str], None] = print
+    examples: list[Example] = field(default_factory=list)
+    _judges: dict[str, Judge] = field(default_factory=dict)
+    _vectors: dict[tuple, Tensor] = field(default_factory=dict)
+
+    def judge(self, sense: str) -> Judge:
+        """The judge of `image` or `audio`: trained on first use, then read from `judges`."""
+        if sense not in self._judges:
+            settings = SETTINGS[sense]
+            self._judges[sense] = load_or_train(
+                settings, self.corpus, self.judges, self.seed, self.note
+            )
+        return self._judges[sense]
+
+    def vectors(
+        self, model: Omni, key: tuple[str, str], samples: Sequence[Sample], make: Callable
+    ) -> Float[Tensor, "N D"]:
+        """Embeddings of `make(sample)` for all samples, computed once per model and `key`."""
+        key = (id(model), *key)
+        if key not in self._vectors:
+            items = [make(sample) for sample in samples]
+            self._vectors[key] = torch.as_tensor(model.embed(items)).float().cpu()
+        return self._vectors[key]

@@ -1,0 +1,59 @@
+"""The image judge's parts: pixels, augmentation, network.
+
+Letters in shapes: N pictures, H and W pixels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import PIL.Image
+import timm
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+SIZE = 64
+
+
+def prepare(pictures: Sequence[PIL.Image.Image]) -> UInt8[Tensor, "N 3 H W"]:
+    """RGB pixels at 64 x 64."""
+    sized = [p.convert("RGB").resize((SIZE, SIZE), PIL.Image.Resampling.BICUBIC) for p in pictures]
+    return torch.from_numpy(np.stack([np.asarray(p) for p in sized])).permute(0, 3, 1, 2)
+
+
+def normalized(x: UInt8[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 H W"]:
+    """Floats around zero; white, the ground of every picture, becomes 0.
+
+    Zero padding, in the network and in `augment`, then continues the picture's ground.
+    """
+    return x.float() / 127.5 - 2.0
+
+
+def augment(x: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 H W"]:
+    """Each picture turned, sized, shifted, coloured and blurred at random, all at once."""
+    n = len(x)
+    angle = torch.randn(n) * 0.15
+    scale = torch.exp(torch.randn(n, 2) * 0.12)
+    cos, sin = angle.cos(), angle.sin()
+    shift = torch.randn(n, 2) * 0.06
+    rows = [cos / scale[:, 0], -sin / scale[:, 0], shift[:, 0]]
+    rows += [sin / scale[:, 1], cos / scale[:, 1], shift[:, 1]]
+    theta = torch.stack(rows, dim=1).view(n, 2, 3)
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    x = F.grid_sample(x, grid, padding_mode="zeros", align_corners=False)
+
+    def per_picture(*shape: int) -> Tensor:
+        return torch.randn(n, *shape, 1, 1)
+
+    grey = x.mean(dim=1, keepdim=True)
+    x = grey + (x - grey) * (1 + 0.3 * per_picture(1))  # saturation
+    x = x + 0.3 * x * per_picture(3).clamp(-1.5, 1.5)  # colour balance and contrast
+    soft = F.avg_pool2d(x, 3, stride=1, padding=1)
+    x = torch.where(torch.rand(n, 1, 1, 1) < 0.25, soft, x)
+    return x
+
+
+def network(name: str, num_classes: int) -> nn.Module:
+    """A timm network from scratch; any family but that of the model's own encoder."""
+    return timm.create_model(name, num_classes=num_classes)

@@ -1,0 +1,164 @@
+"""Command line of the evaluation: `python -m eval.run [RUN] [TASK ...]`.
+
+Writes RUN/results.json (every figure, and what it was measured on), RUN/results.md and
+RUN/report.html, and prints the main tables. A second run reads the judges that the first trained.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+import omni
+from eval.bench import Bench
+from eval.corpus import SPLITS, Corpus
+from eval.judge import sha256
+from eval.metrics import Score
+from eval.report import write_report
+from eval.table import markdown, tables, terminal
+from eval.tasks import TASKS
+from omni.pretrained import find
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exits with code 2."""
+        self.exit(2, f"eval: {message}\n")
+
+
+def parser() -> Parser:
+    """The arguments."""
+    built = Parser(prog="python -m eval.run", description="Measures a trained model.")
+    built.add_argument("run", nargs="?", default="runs/demo", help="folder of the run")
+    built.add_argument("tasks", nargs="*", metavar="task", help=f"of {', '.join(TASKS)}; or all")
+    built.add_argument("--data", default="data/sample", help="folder of the shards")
+    built.add_argument("--seed", type=int, default=0, help="subsets, noise, sampling, bootstrap")
+    built.add_argument("--limit", type=int, default=512, help="items made a direction")
+    built.add_argument("--snr", type=float, default=0.0, help="of noisy speech, in dB")
+    return built
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures the tasks and writes the three files."""
+    parse = parser()
+    given = parse.parse_args(arguments)
+    for task in given.tasks:
+        if task not in TASKS:
+            parse.error(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+    if given.limit < 1:
+        parse.error(f"--limit must be at least 1, got {given.limit}")
+    if not (run := Path(given.run)).is_dir():
+        parse.error(f"{run} is no folder of a run: train one, or name another")
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    try:
+        corpus, model = Corpus(given.data), omni.load(str(run))
+    except (ValueError, OSError) as error:
+        parse.error(" ".join(str(error).split()))
+    bench = Bench(
+        model=model,
+        control=model.untrained(seed=given.seed),
+        corpus=corpus,
+        judges=run.parent / "judges",
+        seed=given.seed,
+        limit=given.limit,
+        snr=given.snr,
+    )
+    console = Console()
+    results, seconds = measure_all(bench, given.tasks or list(TASKS), console)
+    meta = describe(run, bench, seconds, list(arguments or sys.argv[1:]))
+    write(run, results, meta, bench)
+    for table in tables(results):
+        console.print(terminal(table))
+    console.print(f"{sum(seconds.values()):.0f} s; report: {run / 'report.html'}")
+
+
+def measure_all(
+    bench: Bench, tasks: Sequence[str], console: Console
+) -> tuple[dict[str, Score], dict[str, float]]:
+    """All figures by name, and the seconds that each task took."""
+    results, seconds = {}, {}
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=console) as progress:
+        for task in tasks:
+            row, start = progress.add_task(task, total=None), time.perf_counter()
+            bench.note = lambda text, row=row, task=task: progress.update(
+                row, description=f"{task}: {text}"
+            )
+            for name, score in TASKS[task](bench):
+                results[name] = score
+                bench.note(f"{name} {score.value:.3f}")
+            seconds[task] = round(time.perf_counter() - start, 1)
+            progress.update(row, total=1, completed=1, description=f"{task} {seconds[task]} s")
+    return results, seconds
+
+
+def describe(
+    run: Path, bench: Bench, seconds: dict[str, float], arguments: Sequence[str]
+) -> dict[str, Any]:
+    """What the figures were measured on: model, data, machine, and the command."""
+    config = bench.model.config
+    return {
+        "config": config.name,
+        **checkpoint(run),
+        "trained_with_seed": config.train.seed,
+        "seed": bench.seed,
+        "limit": bench.limit,
+        "snr": bench.snr,
+        "data": bench.corpus.digest,
+        "licences": licences(bench.corpus),
+        "galleries": {split: len(bench.corpus.gallery(split)) for split in SPLITS},
+        "machine": f"{platform.machine()}, {cpu_name()}, {os.cpu_count()} cores",
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": seconds,
+        "command": " ".join(["python -m eval.run", *arguments]),
+    }
+
+
+def checkpoint(run: Path) -> dict[str, Any]:
+    """Which weights were measured: their step (0 where no checkpoint tells) and their sha256."""
+    folder = find(run)
+    state = folder / "state.json"
+    step = json.loads(state.read_text())["step"] if state.exists() else 0
+    return {"step": step, "weights": sha256(folder / "model.safetensors")}
+
+
+def licences(corpus: Corpus) -> list[str]:
+    """Who drew the pictures that the report shows, and under which licence."""
+    shown = [sample.meta for split in SPLITS for sample in corpus.gallery(split)]
+    return sorted({f"{meta.get('style')} ({meta.get('licence')})" for meta in shown})
+
+
+def cpu_name() -> str:
+    """The processor's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown processor"
+
+
+def write(run: Path, results: dict[str, Score], meta: dict[str, Any], bench: Bench) -> None:
+    """The three files of an evaluation."""
+    table = {name: score.to_json() for name, score in results.items()}
+    text = json.dumps({"meta": meta, "results": table}, indent=2, ensure_ascii=False)
+    (run / "results.json").write_text(text + "\n")
+    (run / "results.md").write_text(markdown(results, meta))
+    write_report(run, results, meta, bench.examples)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Results as tables, and the tables as Markdown and for the terminal."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import rich.box
+import rich.table
+
+from eval.metrics import Score
+
+NAME = re.compile(
+    r"((?P<control>untrained|chance)/)?(?P<split>(unseen-)?(test|new))/(?P<task>[a-z]+)/"
+    r"(?P<direction>(noisy )?[a-z]+(\+[a-z]+)?->[a-z]+)/(?P<metric>[A-Za-z0-9@_]+)"
+)
+"""Every result but the judge's accuracy on real items, `real/SPLIT/SENSE/judged`."""
+
+TITLES = {
+    "retrieval": "Retrieval",
+    "unseen": "Retrieval of concepts that training never met",
+    "write": "Writing",
+    "make": "Drawing and speaking",
+}
+Results = Mapping[str, Score]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One direction; `kind` is `model`, `untrained` or `chance`."""
+
+    label: str
+    kind: str
+    scores: list[Score | None]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of directions under columns of (group, metric)."""
+
+    title: str
+    columns: list[tuple[str, str]]
+    rows: list[Row]
+
+
+def tables(results: Results) -> list[Table]:
+    """The main tables; those without any result are left out."""
+    hits = ["R@1", "R@5", "R@10", "median_rank"]
+    plans = [
+        ("retrieval", ("retrieval",), ("test", "new"), hits),
+        ("unseen", ("retrieval",), ("unseen-test", "unseen-new"), hits),
+        ("write", ("caption", "transcribe"), ("test", "new"), ["exact", "CER"]),
+        ("make", ("draw", "speak"), ("test", "new"), ["judged", "real", "share"]),
+    ]
+    built = []
+    for title, tasks, splits, metrics in plans:
+        columns = [(split, metric) for split in splits for metric in metrics]
+        rows = list(_rows(results, tasks, columns))
+        if rows:
+            built.append(Table(TITLES[title], columns, rows))
+    return built
+
+
+def _rows(results: Results, tasks: Sequence[str], columns: list[tuple[str, str]]) -> Iterator[Row]:
+    """The model's directions, then the untrained network's, then chance in one row if it can."""
+    found = [match for match in map(NAME.fullmatch, results) if match and match["task"] in tasks]
+    for control in (None, "untrained", "chance"):
+        mine = [match for match in found if match["control"] == control]
+        rows = []
+        for task, direction in dict.fromkeys((m["task"], m["direction"]) for m in mine):
+            scores = [_find(results, control, task, direction, *column) for column in columns]
+            if any(scores):
+                name = direction.replace("->", " → ").replace("+", " + ")
+                prefix = f"{control}, " if control else ""
+                rows.append(Row(prefix + name, control or "model", scores))
+        yield from _merged(rows) if control == "chance" else rows
+
+
+def _merged(rows: list[Row]) -> list[Row]:
+    """One row for all where no column has two values: chance is the same in every direction."""
+    if not rows:
+        return []
+    columns = [[s for s in column if s] for column in zip(*(r.scores for r in rows), strict=True)]
+    if any(len({score.value for score in column}) > 1 for column in columns):
+        return rows
+    return [Row("chance", "chance", [column[0] if column else None for column in columns])]
+
+
+def _find(
+    results: Results, control: str | None, task: str, direction: str, split: str, metric: str
+) -> Score | None:
+    prefix = f"{control}/" if control else ""
+    if metric == "real":  # one figure for every source of the same target
+        made = f"{split}/{task}/{direction}/judged" in results
+        target = direction.split("->")[1]
+        return results.get(f"real/{split}/{target}/judged") if made and not control else None
+    return results.get(f"{prefix}{split}/{task}/{direction}/{metric}")
+
+
+def figure(value: float, metric: str) -> str:
+    """A value as printed: ranks as they are, all else in percent with one decimal."""
+    if metric == "median_rank":
+        return f"{value:.0f}" if value == int(value) else f"{value:.1f}"
+    return f"{100 * value:.1f}"
+
+
+def interval(score: Score, metric: str) -> str:
+    """The 95 % interval as printed; nothing where it has no width."""
+    if score.low == score.high:
+        return ""
+    return f"{figure(score.low, metric)}–{figure(score.high, metric)}"
+
+
+def head(split: str, metric: str) -> tuple[str, str]:
+    """What stands above a column: the table's title says whether its concepts are unseen."""
+    return split.removeprefix("unseen-"), "median" if metric == "median_rank" else metric
+
+
+def markdown(results: Results, meta: Mapping) -> str:
+    """`results.md`: the main tables with intervals in small type, then what they were measured on.
+
+    R@k, exact, CER, judged and share are in percent.
+    """
+    lines = [f"# {meta['config']} at step {meta['step']}", ""]
+    for table in tables(results):
+        heads = [" ".join(head(*column)) for column in table.columns]
+        lines += [f"## {table.title}", "", f"| direction | {' | '.join(heads)} |"]
+        lines += ["| --- |" + " ---: |" * len(heads)]
+        for row in table.rows:
+            cells = []
+            for score, (_, metric) in zip(row.scores, table.columns, strict=True):
+                small = interval(score, metric) if score else ""
+                value = figure(score.value, metric) if score else ""
+                cells.append(value + (f" <sub>{small}</sub>" if small else ""))
+            lines.append(f"| {row.label} | {' | '.join(cells)} |")
+        lines.append("")
+    lines += [f"{protocol(meta)}", "", f"`{meta['command']}`", ""]
+    return "\n".join(lines)
+
+
+def protocol(meta: Mapping) -> str:
+    """How the figures were measured, in a few sentences."""
+    sizes = " and ".join(f"{size:,} ({split})" for split, size in meta["galleries"].items())
+    return (
+        f"Retrieval: every concept of the split is in the gallery, {sizes} items; queries are the "
+        "concepts of the training split, the others are reported apart. R@k is hit rate; ties "
+        "count against the query; median is the median rank of the right item. exact and CER "
+        "(character error rate) compare lower-case text. judged: accuracy of a classifier "
+        f"trained on real training items only, on at most {meta['limit']} items; real: the same "
+        "on the real items of the same queries; share: one over the other. Noisy speech: white "
+        f"noise at {meta['snr']:g} dB. Intervals: 95 %, bootstrap over queries, 1,000 resamples. "
+        f"Seed {meta['seed']}, data {meta['data'][:12]}, torch {meta['torch']}, "
+        f"{meta['threads']} threads, {meta['machine']}."
+    )
+
+
+def terminal(table: Table) -> rich.table.Table:
+    """A table for the terminal; controls are dim."""
+    shown = rich.table.Table(
+        title=table.title,
+        title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    shown.add_column("direction", no_wrap=True)
+    for column in table.columns:
+        shown.add_column("\n".join(head(*column)), justify="right", no_wrap=True)
+    for row in table.rows:
+        cells = [
+            figure(score.value, metric) if score else ""
+            for score, (_, metric) in zip(row.scores, table.columns, strict=True)
+        ]
+        shown.add_row(row.label, *cells, style=None if row.kind == "model" else "dim")
+    return shown

@@ -1,0 +1,48 @@
+"""Drawings: does an independent judge see the right thing in a generated picture?"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from eval.bench import Answer, Bench, Example
+from eval.corpus import choose, concept, item
+from eval.metrics import Score, exactly, measure, share
+
+
+def draw(bench: Bench) -> Iterator[tuple[str, Score]]:
+    """Judged accuracy of pictures made from names and from speech of `test`."""
+    yield from judged(bench, "draw", "test", ("text", "audio"), "image")
+
+
+def judged(
+    bench: Bench, task: str, split: str, sources: tuple[str, ...], target: str
+) -> Iterator[tuple[str, Score]]:
+    """Accuracy of the judge on items made from each source, beside that on the real ones.
+
+    `share` is the first over the second, on the same queries: how much of what the judge can see
+    in the real item it still sees in the made one.
+    """
+    judge = bench.judge(target)
+    samples = bench.corpus.queries(split, bench.limit, bench.seed)
+    concepts = np.array([concept(sample) for sample in samples])
+    reals = [item(sample, target) for sample in samples]
+    real = np.array(judge.name(reals)) == concepts
+    classes = len(judge.concepts)
+    yield f"real/{split}/{target}/judged", measure(real, bench.seed, gallery=classes)
+    for source in sources:
+        queries = [item(sample, source) for sample in samples]
+        made = bench.model.generate(queries, to=target, seed=bench.seed)
+        seen = judge.name(made)
+        right = np.array(seen) == concepts
+        name = f"{split}/{task}/{source}->{target}"
+        yield f"{name}/judged", measure(right, bench.seed, gallery=classes)
+        rows = np.stack([right, real], axis=1)
+        yield f"{name}/share", measure(rows, bench.seed, share, gallery=classes)
+        yield f"chance/{name}/judged", exactly(1 / classes, len(samples), classes, bench.seed)
+
+        shown = {sample.key for sample in choose(samples, 12, bench.seed)}
+        for i, sample in enumerate(samples):
+            if sample.key in shown:
+                answer = [Answer(made[i], bench.corpus.names[seen[i]], bool(right[i]))]
+                asked = sample.text, queries[i], reals[i]
+                bench.examples.append(Example(task, f"{source}->{target}", *asked, answer))

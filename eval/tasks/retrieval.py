@@ -1,0 +1,91 @@
+"""Retrieval: which of all concepts does a picture, a name or a recording mean?
+
+Six directions, then joint queries of two senses, each against one item for every concept of the
+split. Queries of concepts that training never met are asked of the same gallery and reported
+under `unseen-`. R@k is hit rate, as in CLIP (Radford et al. 2021) and Karpathy's splits.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import torch
+
+from eval.bench import Answer, Bench, Example
+from eval.corpus import SENSES, SPLITS, is_seen, item, noisy
+from eval.metrics import Score, exactly, measure, nearest, rank
+from omni import Omni
+
+DIRECTIONS = [(source, target) for source in SENSES for target in SENSES if source != target]
+JOINT = [("audio+image", "text"), ("audio+text", "image"), ("image+text", "audio")]
+NOISY = ["noisy audio", "noisy audio+image"]
+SHOWN = [("audio", "image"), ("text", "image"), ("image", "text")]
+DEPTHS = (1, 5, 10)
+
+
+def retrieval(bench: Bench) -> Iterator[tuple[str, Score]]:
+    """R@1, R@5, R@10 and median rank: trained, untrained and chance, on `test` and `new`."""
+    for split in SPLITS:
+        for source, target in DIRECTIONS:
+            yield from directed(bench, bench.model, split, source, target)
+            yield from directed(bench, bench.control, split, source, target, "untrained/")
+        for source, target in JOINT:
+            yield from directed(bench, bench.model, split, source, target)
+    for source in NOISY:
+        yield from directed(bench, bench.model, "new", source, "text")
+    for source, target in SHOWN:
+        show(bench, source, target)
+
+
+def directed(
+    bench: Bench, model: Omni, split: str, source: str, target: str, prefix: str = ""
+) -> Iterator[tuple[str, Score]]:
+    """Figures of one direction; for the model itself those of chance and unseen concepts too."""
+    samples = bench.corpus.gallery(split)
+    asked, gallery = vectors(bench, model, split, source), vectors(bench, model, split, target)
+    ranks = rank(asked, gallery, torch.arange(len(samples))).numpy()
+    seen = np.array([is_seen(sample) for sample in samples])
+    protocol = f"white noise at {bench.snr:g} dB SNR" if source.startswith("noisy") else ""
+    groups = {split: seen} if prefix else {split: seen, f"unseen-{split}": ~seen}
+    for group, chosen in groups.items():
+        if not chosen.any():
+            continue
+        name, size = f"{group}/retrieval/{source}->{target}", len(samples)
+        score = partial(measure, seed=bench.seed, gallery=size, protocol=protocol)
+        for k in DEPTHS:
+            yield f"{prefix}{name}/R@{k}", score(ranks[chosen] <= k)
+        yield f"{prefix}{name}/median_rank", score(ranks[chosen], statistic=np.median)
+        if not prefix:
+            chance = partial(exactly, n=int(chosen.sum()), gallery=size, seed=bench.seed)
+            for k in DEPTHS:
+                yield f"chance/{name}/R@{k}", chance(min(1.0, k / size))
+            yield f"chance/{name}/median_rank", chance((size + 1) / 2)
+
+
+def vectors(bench: Bench, model: Omni, split: str, senses: str) -> torch.Tensor:
+    """Embeddings of the split's samples in one or several senses, one with noise perhaps."""
+
+    def make(sample):
+        if not senses.startswith("noisy"):
+            return item(sample, senses)
+        speech = noisy(sample, bench.snr, bench.seed)
+        return (speech, item(sample, "image")) if senses.endswith("+image") else speech
+
+    return bench.vectors(model, (split, senses), bench.corpus.gallery(split), make)
+
+
+def show(bench: Bench, source: str, target: str, split: str = "new", count: int = 6) -> None:
+    """Keeps the five best answers to a few queries, chosen by the seed, for the report."""
+    samples = bench.corpus.gallery(split)
+    asked = bench.corpus.queries(split, count, bench.seed)
+    index = [next(i for i, s in enumerate(samples) if s is query) for query in asked]
+    answers = nearest(
+        vectors(bench, bench.model, split, source)[index],
+        vectors(bench, bench.model, split, target),
+        k=5,
+    )
+    for query, own, row in zip(asked, index, answers.tolist(), strict=True):
+        found = [Answer(item(samples[i], target), samples[i].text, i == own) for i in row]
+        shown = item(query, source), item(query, target)
+        example = Example("retrieval", f"{source}->{target}", query.text, *shown, found)
+        bench.examples.append(example)

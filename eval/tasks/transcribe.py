@@ -1,0 +1,15 @@
+"""Transcripts: what was said, letter by letter."""
+
+from collections.abc import Iterator
+
+from eval.bench import Bench
+from eval.corpus import SPLITS
+from eval.metrics import Score
+from eval.tasks.caption import spell
+
+
+def transcribe(bench: Bench) -> Iterator[tuple[str, Score]]:
+    """Exact match and character error rate from speech, and on `new` from speech with picture."""
+    for split in SPLITS:
+        yield from spell(bench, "transcribe", split, "audio")
+    yield from spell(bench, "transcribe", "new", "audio+image")

@@ -1,0 +1,55 @@
+"""A small corpus of real samples, cut from the shards of the repository."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from eval.corpus import Corpus
+
+CONCEPTS = 24
+
+
+def read_shards(folder: Path, split: str) -> dict[str, dict[str, bytes]]:
+    """Each sample's members by extension."""
+    samples: dict[str, dict[str, bytes]] = {}
+    for shard in sorted(folder.glob(f"{split}-*.tar")):
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                key, extension = member.name.split(".", 1)
+                samples.setdefault(key, {})[extension] = tar.extractfile(member).read()
+    return samples
+
+
+def write_shard(path: Path, samples: dict[str, dict[str, bytes]]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for key, members in samples.items():
+            for extension, data in members.items():
+                member = tarfile.TarInfo(f"{key}.{extension}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All samples of some concepts, a few of them unseen, as shards of their own."""
+    source = Path(__file__).parents[2] / "data" / "sample"
+    folder = tmp_path_factory.mktemp("shards")
+    splits = {split: read_shards(source, split) for split in ("train", "test", "new")}
+    about = {
+        key: json.loads(m["json"]) for samples in splits.values() for key, m in samples.items()
+    }
+    unseen = [about[key]["concept"] for key in splits["test"] if about[key].get("unseen")][:4]
+    seen = [about[key]["concept"] for key in splits["test"] if not about[key].get("unseen")]
+    chosen = {*unseen, *seen[: CONCEPTS - len(unseen)]}
+    for split, samples in splits.items():
+        kept = {key: m for key, m in samples.items() if about[key]["concept"] in chosen}
+        write_shard(folder / f"{split}-000000.tar", kept)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(small_data: Path) -> Corpus:
+    return Corpus(small_data)

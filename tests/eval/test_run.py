@@ -1,0 +1,106 @@
+"""The command line, whole: a small trained model, real shards, all tasks."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from eval import judge
+from eval.run import main
+from eval.table import NAME
+
+
+@pytest.fixture(scope="module")
+def run(tiny_run: Path, small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tiny run, evaluated with judges of a few steps."""
+    folder = tmp_path_factory.mktemp("evaluated") / "debug"
+    shutil.copytree(tiny_run, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for sense, config in judge.SETTINGS.items():
+            patch.setitem(judge.SETTINGS, sense, dataclasses.replace(config, steps=2))
+        main([str(folder), "--data", str(small_data), "--limit", "4"])
+    return folder
+
+
+def test_results_are_well_formed(run):
+    text = json.loads((run / "results.json").read_text())
+    assert text["meta"]["config"] == "debug" and text["meta"]["step"] > 0
+    assert text["meta"]["galleries"] == {"test": 24, "new": 24}
+    assert len(text["meta"]["data"]) == len(text["meta"]["weights"]) == 64
+    assert set(text["meta"]["seconds"]) == {"retrieval", "caption", "transcribe", "draw", "speak"}
+    for name, score in text["results"].items():
+        assert NAME.fullmatch(name) or name.startswith("real/"), name
+        assert score["low"] <= score["value"] <= score["high"], name
+        assert score["n"] > 0 and score["seed"] == 0
+
+
+def test_every_promised_result_is_there(run):
+    results = json.loads((run / "results.json").read_text())["results"]
+    promised = [
+        "test/retrieval/audio->text/R@1",
+        "untrained/new/retrieval/image->audio/median_rank",
+        "unseen-test/retrieval/text->image/R@10",
+        "new/retrieval/noisy audio->text/R@1",
+        "new/retrieval/noisy audio+image->text/R@1",
+        "test/retrieval/image+text->audio/R@5",
+        "new/caption/image->text/exact",
+        "test/transcribe/audio->text/CER",
+        "new/transcribe/audio+image->text/CER",
+        "test/draw/audio->image/judged",
+        "test/draw/text->image/share",
+        "real/test/image/judged",
+        "test/speak/text->audio/judged",
+        "new/speak/image->audio/judged",
+        "real/new/audio/judged",
+        "chance/new/speak/image->audio/judged",
+    ]
+    assert [name for name in promised if name not in results] == []
+    assert results["chance/test/retrieval/audio->text/R@5"]["value"] == pytest.approx(5 / 24)
+    noisy = results["new/retrieval/noisy audio->text/R@1"]
+    assert noisy["protocol"] == "white noise at 0 dB SNR"
+    seen, unseen = (results[f"{s}/retrieval/audio->text/R@1"]["n"] for s in ("test", "unseen-test"))
+    assert seen + unseen == results["test/retrieval/audio->text/R@1"]["gallery"] == 24
+
+
+def test_an_untrained_network_scores_chance(run):
+    results = json.loads((run / "results.json").read_text())["results"]
+    ranks = [
+        score["value"]
+        for name, score in results.items()
+        if name.startswith("untrained/") and name.endswith("median_rank")
+    ]
+    assert len(ranks) == 12
+    assert 9 < sum(ranks) / len(ranks) < 16  # chance: 12.5 of 24
+
+
+def test_the_report_of_a_real_run_asks_for_nothing(run):
+    page = (run / "report.html").read_text()
+    assert "http" not in page
+    assert page.count("data:audio/wav") > 10 and page.count("data:image/webp") > 10
+    assert "<h2>Training</h2>" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["RUN", "retrieve"], "task must be one of retrieval, caption"),
+        (["RUN", "--limit", "0"], "--limit must be at least 1, got 0"),
+        (["RUN", "--seed", "x"], "invalid int value"),
+        (["RUN", "--data", "nowhere"], "nowhere holds no train-*.tar"),
+        (["nowhere"], "nowhere is no folder of a run"),
+        (["EMPTY"], "holds no model"),
+    ],
+)
+def test_bad_arguments_are_told_in_one_line(
+    arguments, said, tiny_run, small_data, tmp_path, capsys
+):
+    places = {"RUN": str(tiny_run), "EMPTY": str(tmp_path)}
+    given = [places.get(argument, argument) for argument in arguments]
+    data = [] if "--data" in given else ["--data", str(small_data)]
+    with pytest.raises(SystemExit) as stopped:
+        main([*given, *data])
+    told = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert told.startswith("eval: ") and told.count("\n") == 1 and said in told
