@@ -14,6 +14,9 @@ from eval.judge import SETTINGS, Judge, load_or_train
 from omni import Omni
 from omni.batch import Sample
 
+CONTROLS = 64
+"""items that the untrained network makes a direction: enough to see that it makes nothing"""
+
 
 class Answer(NamedTuple):
     """One answer: the item, what it is (by the corpus or by the judge), whether that is right."""

@@ -1,13 +1,12 @@
 """The image judge's parts: pixels, augmentation, network.
 
-Letters in shapes: N pictures, H and W pixels.
+Letters in shapes: N pictures, H and W pixels, C classes.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import PIL.Image
-import timm
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
@@ -54,6 +53,32 @@ def augment(x: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 H W"]:
     return x
 
 
-def network(name: str, num_classes: int) -> nn.Module:
-    """A timm network from scratch; any family but that of the model's own encoder."""
-    return timm.create_model(name, num_classes=num_classes)
+class Eye(nn.Module):
+    """Plain 3 x 3 convolutions in the manner of VGG (Simonyan and Zisserman 2015).
+
+    Dense convolutions, batch norm and nothing else: from scratch, in a minute on two cores, that
+    sees more pictures than the depthwise and grouped convolutions of newer families.
+
+    Args:
+        num_classes: number of concepts.
+        width: channels of the first layer; doubled at each of the three later resolutions.
+    """
+
+    def __init__(self, num_classes: int, width: int = 40):
+        super().__init__()
+        layers, channels = [unit(3, width, stride=2)], width
+        for stage in (2, 4, 8):
+            layers += [unit(channels, stage * width, stride=2), unit(stage * width, stage * width)]
+            channels = stage * width
+        self.layers = nn.Sequential(*layers)
+        self.classify = nn.Linear(channels, num_classes)
+
+    def forward(self, x: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C"]:
+        """Logits of each concept."""
+        return self.classify(self.layers(x).mean(dim=(2, 3)))
+
+
+def unit(channels: int, width: int, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch norm, ReLU."""
+    convolution = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU())

@@ -24,6 +24,7 @@ from eval import ear, eye
 from eval.corpus import Corpus, Item, concept, item
 
 PARTS: dict[str, ModuleType] = {"image": eye, "audio": ear}
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {"image": eye.Eye, "audio": ear.Ear}
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,6 @@ class JudgeConfig:
     """How a judge is trained. `warmup` is a share of the steps; then a cosine to zero."""
 
     sense: str
-    network: str
     steps: int
     batch_size: int = 128
     lr: float = 4e-3
@@ -41,8 +41,8 @@ class JudgeConfig:
 
 
 SETTINGS = {
-    "image": JudgeConfig("image", "regnetx_002", steps=600),
-    "audio": JudgeConfig("audio", "ear", steps=500),
+    "image": JudgeConfig("image", steps=480),
+    "audio": JudgeConfig("audio", steps=450),
 }
 
 
@@ -91,7 +91,7 @@ def train(
     x = part.prepare(items)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = part.network(config.network, len(concepts))
+        network = NETWORKS[config.sense](len(concepts))
         network = network.to(memory_format=torch.channels_last).train()
         optimizer = torch.optim.AdamW(network.parameters(), weight_decay=config.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -133,7 +133,7 @@ def load_or_train(
     if weights.exists() and described.exists():
         about = json.loads(described.read_text())
         if about["key"] == key and about["sha256"] == sha256(weights):
-            network = PARTS[config.sense].network(config.network, len(about["concepts"]))
+            network = NETWORKS[config.sense](len(about["concepts"]))
             network.load_state_dict(load_file(weights))
             return Judge(config.sense, network.eval(), about["concepts"])
 

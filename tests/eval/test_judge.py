@@ -37,7 +37,7 @@ def accuracy(judge: Judge, items: list, labels: list[str]) -> float:
 @pytest.mark.parametrize("sense", ["image", "audio"])
 def test_a_judge_learns_real_pairs_and_none_from_shuffled_ones(corpus, sense):
     learn, labels, held, truths = few(corpus, sense)
-    config = dataclasses.replace(SETTINGS[sense], steps=30, batch_size=24)
+    config = dataclasses.replace(SETTINGS[sense], steps=60, batch_size=24)
     assert accuracy(train(config, learn, labels), held, truths) >= 4 / CLASSES
     mixed = np.random.default_rng(0).permutation(labels).tolist()
     assert accuracy(train(config, learn, mixed), held, truths) <= 3 / CLASSES
@@ -49,7 +49,7 @@ def test_a_judge_is_trained_once_and_again_when_its_file_is_damaged(corpus, tmp_
     def count(config, items, labels, seed, note):
         trained.append(seed)
         torch.manual_seed(0)
-        return Judge("image", judging.eye.network(config.network, 2), ["a", "b"])
+        return Judge("image", judging.eye.Eye(2), ["a", "b"])
 
     monkeypatch.setattr(judging, "train", count)
     picture = [PIL.Image.new("RGB", (64, 64), "red")]
