@@ -34,9 +34,8 @@ def main() -> None:
     arguments = sys.argv[1:]
     resume = "--resume" in arguments
     arguments = [argument for argument in arguments if argument != "--resume"]
-    presets = {name: preset() for name, preset in PRESETS.items()}
     config = tyro.extras.overridable_config_cli(
-        {name: (preset.__doc__ or "", presets[name]) for name, preset in PRESETS.items()},
+        {name: (preset.__doc__ or "", preset()) for name, preset in PRESETS.items()},
         args=arguments,
     )
     try:
@@ -48,55 +47,45 @@ def main() -> None:
 def train(config: Config, run: Path, resume: bool = False) -> None:
     """Trains up to `config.train.steps`; a finished run is left as it is."""
     c = config.train
-    checkpoints = list_checkpoints(run)
-    if checkpoints and not resume and _steps(checkpoints[-1]) < c.steps:
-        raise ValueError(f"{run} holds an unfinished run: add --resume, or delete it")
-    if checkpoints and _steps(checkpoints[-1]) >= c.steps:
-        print(f"{run} is finished: {checkpoints[-1]}")
+    checkpoint = next(reversed(list_checkpoints(run)), None)
+    if checkpoint and _steps(checkpoint) >= c.steps:
+        print(f"{run} is finished: {checkpoint}")
         return
+    if checkpoint and not resume:
+        raise ValueError(f"{run} holds an unfinished run: add --resume, or delete it")
     run.mkdir(parents=True, exist_ok=True)
     device = pick_device(c.device)
     torch.set_num_threads(c.threads or len(os.sched_getaffinity(0)))
 
     loader = Loader(config.data, c.seed)
-    if checkpoints:
-        tokenizer = Tokenizer.load(checkpoints[-1] / "tokenizer.json")
-    else:
-        languages, texts = zip(*loader.texts(), strict=True)
-        tokenizer = Tokenizer.train(texts, languages, config.model.text.vocab_size)
+    tokenizer = find_tokenizer(config, loader, checkpoint)
     torch.manual_seed(c.seed)
     network = Network(config.model, tokenizer.vocab_size).to(device).train()
     optimizer, average = make_optimizer(network, c), Average(network, c.ema)
-    start = load_checkpoint(checkpoints[-1], network, optimizer, average) if checkpoints else 0
-
+    start = load_checkpoint(checkpoint, network, optimizer, average) if checkpoint else 0
     if c.compile:
-        for module in network.modules():
-            if isinstance(module, Block | FlowBlock):
-                module.compile()
+        compile_blocks(network)
+
     generator = torch.Generator(device)
-    weights = config.loss
     with Log(run, start, c.steps) as log:
         batches = loader.batches(start, c.steps, tokenizer, config.model)
         for step, batch in enumerate(batches, start):
-            began = time.monotonic()
-            generator.manual_seed(
-                c.seed * 1_000_003 + step
-            )  # never a running state: resume is exact
+            began, done = time.monotonic(), step + 1
+            # Drawn anew from the step, never a running state: a resumed run is the same run.
+            generator.manual_seed(c.seed * 1_000_003 + step)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, c.lr, c.warmup, c.steps)
             with torch.autocast(device.type, torch.bfloat16, enabled=c.precision == "bf16"):
-                losses = Step(network, batch.to(device), weights, generator).losses(
-                    c.generate_share
-                )
-            loss = sum(getattr(weights, name) * value for name, value in losses.items())
+                forward = Step(network, batch.to(device), config.loss, generator)
+                losses = forward.losses(c.generate_share)
+            loss = config.loss.total(losses)
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), c.clip)
             optimizer.step()
             optimizer.zero_grad()
             average.update(network, step)
-            log.advance()
 
-            done = step + 1
+            log.advance()
             if done % c.log_every == 0 or done == c.steps:
                 numbers = {"loss": loss, **losses, "norm": norm, "scale": network.scale}
                 rate = {"samples/s": batch.size / (time.monotonic() - began)}
@@ -104,11 +93,30 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
             if done % c.save_every == 0 or done == c.steps:
                 save_checkpoint(run, done, config, tokenizer, network, optimizer, average)
             if c.sample_every and (done % c.sample_every == 0 or done == c.steps):
-                averaged = Network(config.model, tokenizer.vocab_size)
-                averaged.load_state_dict(average.weights)
-                prompts = loader.samples[:: len(loader.samples) // 8]
-                model = Omni(averaged, tokenizer, config, c.device)
-                write_preview(model, prompts, run / "preview" / f"step-{done:06d}")
+                folder = run / "preview" / f"step-{done:06d}"
+                write_preview(averaged(config, tokenizer, average), loader.samples, folder)
+
+
+def find_tokenizer(config: Config, loader: Loader, checkpoint: Path | None) -> Tokenizer:
+    """That of the checkpoint, or a new one learned from the texts of the training split."""
+    if checkpoint:
+        return Tokenizer.load(checkpoint / "tokenizer.json")
+    languages, texts = zip(*loader.texts(), strict=True)
+    return Tokenizer.train(texts, languages, config.model.text.vocab_size)
+
+
+def compile_blocks(network: Network) -> None:
+    """torch.compile, block by block: blocks of a kind share what was compiled."""
+    for module in network.modules():
+        if isinstance(module, Block | FlowBlock):
+            module.compile()
+
+
+def averaged(config: Config, tokenizer: Tokenizer, average: Average) -> Omni:
+    """The model with the averaged weights, as it would be loaded."""
+    network = Network(config.model, tokenizer.vocab_size)
+    network.load_state_dict(average.weights)
+    return Omni(network, tokenizer, config, config.train.device)
 
 
 def _steps(checkpoint: Path) -> int:

@@ -94,6 +94,11 @@ class LossConfig:
     length: float = 0.2
     """of speech, in log frames"""
 
+    def total(self, losses: dict[str, Any]) -> Any:
+        """The weighted sum of losses that are named like the fields."""
+        weights = dataclasses.asdict(self)
+        return sum(weights[name] * loss for name, loss in losses.items())
+
 
 @dataclass(frozen=True)
 class TrainConfig:

@@ -10,11 +10,15 @@ from omni.modality.image import normalize, to_pil
 
 
 def write_preview(model: Omni, samples: list[Sample], folder: Path) -> None:
-    """image.png (real above drawn from text above drawn from speech), *.wav and captions.txt."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """image.png (real, drawn from text, drawn from speech), *.wav and captions.txt.
+
+    The prompts are eight samples that have all senses, spread evenly over `samples`.
+    """
     whole = [s for s in samples if None not in (s.image, s.audio, s.text)]
+    whole = whole[:: max(1, len(whole) // 8)][:8]
     if not whole:
         return
+    folder.mkdir(parents=True, exist_ok=True)
     rate = model.config.model.audio.sample_rate
     images = [to_pil(normalize(s.image)) for s in whole if s.image is not None]
     sounds = [Audio(s.audio.numpy() / 32768, rate) for s in whole if s.audio is not None]

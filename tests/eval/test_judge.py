@@ -37,7 +37,7 @@ def accuracy(judge: Judge, items: list, labels: list[str]) -> float:
 @pytest.mark.parametrize("sense", ["image", "audio"])
 def test_a_judge_learns_real_pairs_and_none_from_shuffled_ones(corpus, sense):
     learn, labels, held, truths = few(corpus, sense)
-    config = dataclasses.replace(SETTINGS[sense], steps=60, batch_size=24)
+    config = dataclasses.replace(SETTINGS[sense], steps=150, batch_size=24)
     assert accuracy(train(config, learn, labels), held, truths) >= 4 / CLASSES
     mixed = np.random.default_rng(0).permutation(labels).tolist()
     assert accuracy(train(config, learn, mixed), held, truths) <= 3 / CLASSES
