@@ -44,7 +44,7 @@ def parser() -> Parser:
     built.add_argument("tasks", nargs="*", metavar="task", help=f"of {', '.join(TASKS)}; or all")
     built.add_argument("--data", default="data/sample", help="folder of the shards")
     built.add_argument("--seed", type=int, default=0, help="subsets, noise, sampling, bootstrap")
-    built.add_argument("--limit", type=int, default=512, help="items made a direction")
+    built.add_argument("--limit", type=int, default=256, help="items made a direction")
     built.add_argument("--snr", type=float, default=0.0, help="of noisy speech, in dB")
     return built
 

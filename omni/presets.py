@@ -14,7 +14,7 @@ from omni.config import (
 
 
 def debug() -> Config:
-    """`python train.py debug`: coloured shapes that sing, 1 M parameters, 20 s on two cores."""
+    """`python train.py debug`: coloured shapes that sing; 1.4 M parameters, 20 s."""
     return Config(
         name="debug",
         model=ModelConfig(
@@ -43,8 +43,11 @@ def debug() -> Config:
 
 
 def demo() -> Config:
-    """`python train.py demo`: the emoji in the repository, on two cores."""
-    return Config(name="demo")
+    """`python train.py demo`: the emoji in the repository; 16 M parameters, 20 minutes, two cores.
+
+    1,000 steps reached R@1 .32 (speech to name) and .26 (picture to name) of 1,109: docs/log.md.
+    """
+    return Config(name="demo", train=TrainConfig(steps=850))
 
 
 def _gpu(
@@ -72,18 +75,18 @@ def _gpu(
 
 
 def small() -> Config:
-    """`python train.py small --data.path SHARDS`: SMALL parameters, for one GPU."""
-    return _gpu("small", 384, 6, 6, "vit_small_patch16_224", 256, 5e-4)
+    """`python train.py small --data.path SHARDS`: 112 M parameters, for one GPU; not trained yet."""
+    return _gpu("small", 384, 4, 6, "vit_small_patch16_224", 256, 5e-4)
 
 
 def base() -> Config:
-    """`python train.py base --data.path SHARDS`: BASE parameters, for one large GPU."""
-    return _gpu("base", 768, 6, 12, "vit_base_patch16_224", 256, 3e-4)
+    """`python train.py base --data.path SHARDS`: 315 M parameters, one large GPU; not trained yet."""
+    return _gpu("base", 512, 8, 8, "vit_base_patch16_224", 256, 3e-4)
 
 
 def large() -> Config:
-    """`python train.py large --data.path SHARDS`: LARGE parameters, for several GPUs."""
-    return _gpu("large", 1152, 10, 16, "vit_large_patch16_224", 128, 2e-4)
+    """`python train.py large --data.path SHARDS`: 975 M parameters; not trained yet."""
+    return _gpu("large", 768, 12, 12, "vit_large_patch16_224", 128, 2e-4)
 
 
 PRESETS: dict[str, Callable[[], Config]] = {
