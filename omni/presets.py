@@ -75,12 +75,12 @@ def _gpu(
 
 
 def small() -> Config:
-    """`python train.py small --data.path SHARDS`: 112 M parameters, for one GPU; not trained yet."""
+    """`python train.py small --data.path SHARDS`: 112 M parameters, one GPU; not trained yet."""
     return _gpu("small", 384, 4, 6, "vit_small_patch16_224", 256, 5e-4)
 
 
 def base() -> Config:
-    """`python train.py base --data.path SHARDS`: 315 M parameters, one large GPU; not trained yet."""
+    """`python train.py base --data.path SHARDS`: 315 M parameters, one GPU; not trained yet."""
     return _gpu("base", 512, 8, 8, "vit_base_patch16_224", 256, 3e-4)
 
 
