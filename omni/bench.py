@@ -13,7 +13,7 @@ from omni.network import Network
 from omni.pipeline.loader import Loader
 from omni.presets import PRESETS
 from omni.training.losses import Step
-from omni.training.optim import Average, make_optimizers, step_all
+from omni.training.optim import Average, make_optimizer
 
 WARM_UP, COUNTED = 6, 10
 
@@ -47,7 +47,7 @@ def measure_step(preset: str, device: torch.device) -> tuple[float, float, int]:
     languages, texts = zip(*loader.texts(), strict=True)
     tokenizer = Tokenizer.train(texts, languages, config.model.text.vocab_size)
     network = Network(config.model, tokenizer.vocab_size).to(device).train()
-    optimizers, average = make_optimizers(network, config.train), Average(network, config.train.ema)
+    optimizer, average = make_optimizer(network, config.train), Average(network, config.train.ema)
     generator = torch.Generator(device)
     half = config.train.precision == "bf16"
 
@@ -60,7 +60,8 @@ def measure_step(preset: str, device: torch.device) -> tuple[float, float, int]:
             )
         torch.stack(list(losses.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.train.clip)
-        step_all(optimizers, config.train.lr)
+        optimizer.step()
+        optimizer.zero_grad()
         average.update(network, number)
 
     for number in range(WARM_UP):

@@ -1,48 +1,19 @@
-"""Muon for the matrices, AdamW for the rest, and the averaged weights."""
+"""AdamW over two groups, and the averaged weights."""
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
 
 from omni.config import TrainConfig
-from omni.network import Network
 
 
-def make_optimizers(network: Network, config: TrainConfig) -> list[Optimizer]:
-    """Muon (Jordan et al. 2024) for the linear maps between hidden layers, AdamW for all else.
-
-    Muon's update has the size of AdamW's (arXiv:2502.16982, section 2.2), so both share one
-    learning rate. Kernels, embeddings and the vocabulary's head decay under AdamW; vectors (norms,
-    biases, offsets) and single numbers do not.
-    """
-    hidden = {
-        module.weight: None
-        for module in network.modules()
-        if isinstance(module, nn.Linear) and module is not network.text_decoder.head
-    }
-    rest = [p for p in network.parameters() if p.requires_grad and p not in hidden]
+def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """Matrices and kernels decay; vectors (norms, biases, offsets) and single numbers do not."""
+    params = [p for p in network.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in params if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in params if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return [
-        Muon(
-            [p for p in hidden if p.requires_grad],
-            lr=config.lr,
-            weight_decay=config.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
-        ),
-        AdamW(groups, lr=config.lr, betas=(0.9, 0.98), fused=True),
-    ]
-
-
-def step_all(optimizers: list[Optimizer], lr: float) -> None:
-    """One update at the learning rate of this step; the gradients are then gone."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        optimizer.step()
-        optimizer.zero_grad()
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98), fused=True)
 
 
 class Average:
