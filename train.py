@@ -25,7 +25,7 @@ from omni.preview import write_preview
 from omni.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from omni.training.log import Log
 from omni.training.losses import Step
-from omni.training.optim import Average, make_optimizer
+from omni.training.optim import Average, make_optimizers, step_all
 from omni.training.schedule import learning_rate
 
 
@@ -61,8 +61,8 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
     tokenizer = find_tokenizer(config, loader, checkpoint)
     torch.manual_seed(c.seed)
     network = Network(config.model, tokenizer.vocab_size).to(device).train()
-    optimizer, average = make_optimizer(network, c), Average(network, c.ema)
-    start = load_checkpoint(checkpoint, network, optimizer, average) if checkpoint else 0
+    optimizers, average = make_optimizers(network, c), Average(network, c.ema)
+    start = load_checkpoint(checkpoint, network, optimizers, average) if checkpoint else 0
     if c.compile:
         compile_blocks(network)
 
@@ -73,25 +73,22 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
             began, done = time.monotonic(), step + 1
             # Drawn anew from the step, never a running state: a resumed run is the same run.
             generator.manual_seed(c.seed * 1_000_003 + step)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, c.lr, c.warmup, c.steps)
             with torch.autocast(device.type, torch.bfloat16, enabled=c.precision == "bf16"):
                 forward = Step(network, batch.to(device), config.loss, generator)
-                losses = forward.losses(c.generate_share)
+                losses = forward.losses()
             loss = config.loss.total(losses)
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), c.clip)
-            optimizer.step()
-            optimizer.zero_grad()
+            step_all(optimizers, learning_rate(step, c.lr, c.warmup, c.steps))
             average.update(network, step)
 
             log.advance()
             if done % c.log_every == 0 or done == c.steps:
                 numbers = {"loss": loss, **losses, "norm": norm, "scale": network.scale}
-                rate = {"samples/s": batch.size / (time.monotonic() - began)}
+                rate = {"samples/s": config.data.batch_size / (time.monotonic() - began)}
                 log.record(done, {k: float(v.detach()) for k, v in numbers.items()} | rate)
             if done % c.save_every == 0 or done == c.steps:
-                save_checkpoint(run, done, config, tokenizer, network, optimizer, average)
+                save_checkpoint(run, done, config, tokenizer, network, optimizers, average)
             if c.sample_every and (done % c.sample_every == 0 or done == c.steps):
                 folder = run / "preview" / f"step-{done:06d}"
                 write_preview(averaged(config, tokenizer, average), loader.samples, folder)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchaudio.functional import resample
 from torchaudio.transforms import MelSpectrogram
 
+from eval.pieces import PieceClassifier
 from omni import Audio
 
 SAMPLE_RATE = 16000
@@ -77,11 +78,11 @@ class Ear(nn.Module):
     """Residual 2-D convolutions over a spectrogram, attention pooling over time.
 
     Args:
-        num_classes: number of concepts.
+        names: English name of each concept.
         width: channels of the first stage; doubled twice.
     """
 
-    def __init__(self, num_classes: int, width: int = 24):
+    def __init__(self, names: Sequence[str], width: int = 24):
         super().__init__()
         layers, channels = [], 1
         for stage in range(4):
@@ -90,7 +91,7 @@ class Ear(nn.Module):
         self.stages = nn.Sequential(*layers)
         features = channels * (BANDS >> 4)
         self.attention = nn.Linear(features, 1)
-        self.classify = nn.Sequential(nn.Dropout(0.2), nn.Linear(2 * features, num_classes))
+        self.classify = nn.Sequential(nn.Dropout(0.2), PieceClassifier(2 * features, names))
 
     def forward(self, x: Float[Tensor, "N 1 M T"]) -> Float[Tensor, "N C"]:
         """Logits of each concept."""

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from eval.pieces import PieceClassifier
+
 SIZE = 64
 
 
@@ -60,18 +62,18 @@ class Eye(nn.Module):
     sees more pictures than the depthwise and grouped convolutions of newer families.
 
     Args:
-        num_classes: number of concepts.
+        names: English name of each concept.
         width: channels of the first layer; doubled at each of the three later resolutions.
     """
 
-    def __init__(self, num_classes: int, width: int = 40):
+    def __init__(self, names: Sequence[str], width: int = 40):
         super().__init__()
         layers, channels = [unit(3, width, stride=2)], width
         for stage in (2, 4, 8):
             layers += [unit(channels, stage * width, stride=2), unit(stage * width, stage * width)]
             channels = stage * width
         self.layers = nn.Sequential(*layers)
-        self.classify = nn.Linear(channels, num_classes)
+        self.classify = PieceClassifier(channels, names)
 
     def forward(self, x: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C"]:
         """Logits of each concept."""

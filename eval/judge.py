@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,35 +20,38 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from eval import ear, eye
+from eval import ear, eye, pieces
 from eval.corpus import Corpus, Item, concept, item
+from omni.training.muon import Muon
+from omni.training.optim import step_all
+from omni.training.schedule import learning_rate
 
 PARTS: dict[str, ModuleType] = {"image": eye, "audio": ear}
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {"image": eye.Eye, "audio": ear.Ear}
+NETWORKS: dict[str, Callable[[Sequence[str]], nn.Module]] = {"image": eye.Eye, "audio": ear.Ear}
 
 
 @dataclass(frozen=True)
 class JudgeConfig:
-    """How a judge is trained. `warmup` is a share of the steps; then a cosine to zero."""
+    """How a judge is trained; the learning rate warms up and follows a cosine to zero."""
 
     sense: str
     steps: int
     batch_size: int = 128
-    lr: float = 4e-3
-    warmup: float = 0.15
+    lr: float = 5e-3
+    warmup: int = 20
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
 
 
 SETTINGS = {
-    "image": JudgeConfig("image", steps=480),
-    "audio": JudgeConfig("audio", steps=450),
+    "image": JudgeConfig("image", steps=300),
+    "audio": JudgeConfig("audio", steps=360),
 }
 
 
 @dataclass
 class Judge:
-    """A trained classifier of one sense; `concepts` names its outputs."""
+    """A trained classifier of one sense; `concepts` are its outputs."""
 
     sense: str
     network: nn.Module
@@ -78,12 +81,13 @@ def train(
     config: JudgeConfig,
     items: Sequence[Item],
     labels: Sequence[str],
+    names: Mapping[str, str],
     seed: int = 0,
     note: Callable[[str], None] = lambda _: None,
 ) -> Judge:
-    """A judge trained on real items, by AdamW on cross-entropy. Keyed by `seed`; CPU.
+    """A judge trained on real items, by cross-entropy with smoothed labels. Keyed by `seed`; CPU.
 
-    Source: one-cycle learning rate of Smith and Topin 2019; label smoothing of Szegedy et al. 2016.
+    `names` says the English name of each label. Kernels learn by Muon, all else by AdamW.
     """
     part, concepts = PARTS[config.sense], sorted(set(labels))
     place = {name: i for i, name in enumerate(concepts)}
@@ -91,22 +95,20 @@ def train(
     x = part.prepare(items)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = NETWORKS[config.sense](len(concepts))
+        network = NETWORKS[config.sense]([names[label] for label in concepts])
         network = network.to(memory_format=torch.channels_last).train()
-        optimizer = torch.optim.AdamW(network.parameters(), weight_decay=config.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.lr, total_steps=config.steps, pct_start=config.warmup
-        )
+        kernels = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
+        rest = [p for p in network.parameters() if p.ndim < 4]
+        decay = config.weight_decay
+        optimizers = [Muon(kernels, config.lr, decay), torch.optim.AdamW(rest, weight_decay=decay)]
         order = epochs(len(y), config.steps * config.batch_size).split(config.batch_size)
         for step, rows in enumerate(order):
             batch = part.augment(part.normalized(x[rows]))
             with fast(batch.device):
                 logits = network(batch.contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(logits.float(), y[rows], label_smoothing=config.label_smoothing)
-            optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
-            schedule.step()
+            step_all(optimizers, learning_rate(step, config.lr, config.warmup, config.steps))
             if step % 10 == 0:
                 note(f"{config.sense} judge: step {step}/{config.steps}, loss {loss.item():.2f}")
     return Judge(config.sense, network.eval(), concepts)
@@ -133,14 +135,19 @@ def load_or_train(
     if weights.exists() and described.exists():
         about = json.loads(described.read_text())
         if about["key"] == key and about["sha256"] == sha256(weights):
-            network = NETWORKS[config.sense](len(about["concepts"]))
+            network = NETWORKS[config.sense]([corpus.names[c] for c in about["concepts"]])
             network.load_state_dict(load_file(weights))
             return Judge(config.sense, network.eval(), about["concepts"])
 
     usable = [s for s in corpus.train if getattr(s, config.sense) is not None]
     start = time.perf_counter()
     judge = train(
-        config, [item(s, config.sense) for s in usable], [concept(s) for s in usable], seed, note
+        config,
+        [item(s, config.sense) for s in usable],
+        [concept(s) for s in usable],
+        corpus.names,
+        seed,
+        note,
     )
     seconds = round(time.perf_counter() - start, 1)
     weights.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +163,7 @@ def load_or_train(
 def code_digest() -> str:
     """sha256 of the files that decide what a judge learns: the code is a setting too."""
     return hashlib.sha256(
-        "".join(sha256(Path(m.__file__)) for m in (eye, ear)).encode()
+        "".join(sha256(Path(m.__file__)) for m in (eye, ear, pieces)).encode()
     ).hexdigest()
 
 

@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--out", type=Path, default=Path(), help="folder for the results")
             command.add_argument("--seed", type=int, default=0)
             command.add_argument("--steps", type=int, default=32)
-            command.add_argument("--guidance", type=float, default=2.0)
+            command.add_argument("--guidance", type=float, default=3.0)
         else:
             command.add_argument("--to", type=Path, help="file for the results (default: terminal)")
         if name in ("caption", "transcribe"):

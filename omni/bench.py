@@ -13,7 +13,7 @@ from omni.network import Network
 from omni.pipeline.loader import Loader
 from omni.presets import PRESETS
 from omni.training.losses import Step
-from omni.training.optim import Average, make_optimizer
+from omni.training.optim import Average, make_optimizers, step_all
 
 WARM_UP, COUNTED = 6, 10
 
@@ -47,7 +47,7 @@ def measure_step(preset: str, device: torch.device) -> tuple[float, float, int]:
     languages, texts = zip(*loader.texts(), strict=True)
     tokenizer = Tokenizer.train(texts, languages, config.model.text.vocab_size)
     network = Network(config.model, tokenizer.vocab_size).to(device).train()
-    optimizer, average = make_optimizer(network, config.train), Average(network, config.train.ema)
+    optimizers, average = make_optimizers(network, config.train), Average(network, config.train.ema)
     generator = torch.Generator(device)
     half = config.train.precision == "bf16"
 
@@ -55,13 +55,10 @@ def measure_step(preset: str, device: torch.device) -> tuple[float, float, int]:
         batch = loader.batch(number, tokenizer, config.model).to(device)
         generator.manual_seed(number)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            losses = Step(network, batch, config.loss, generator).losses(
-                config.train.generate_share
-            )
-        torch.stack(list(losses.values())).sum().backward()
+            losses = Step(network, batch, config.loss, generator).losses()
+        config.loss.total(losses).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.train.clip)
-        optimizer.step()
-        optimizer.zero_grad()
+        step_all(optimizers, config.train.lr)
         average.update(network, number)
 
     for number in range(WARM_UP):

@@ -18,7 +18,7 @@ class ImageConfig:
     """any timm model name; its last feature map (or its patch tokens) is the sequence"""
     size: int = 64
     """side of the square that encoder and decoder see, in pixels"""
-    patch: int = 8
+    patch: int = 16
     """side of one patch of the decoder, in pixels"""
 
 
@@ -45,8 +45,8 @@ class TextConfig:
 
     encoder: str = "modernbert"
     """a model type of transformers, built with the width and depth given here"""
-    vocab_size: int = 3072
-    max_tokens: int = 16
+    vocab_size: int = 800
+    max_tokens: int = 20
     depth: int = 2
     decoder_depth: int = 2
 
@@ -61,7 +61,7 @@ class ModelConfig:
     num_heads: int = 3
     embed_dim: int = 192
     """size of the retrieval vectors"""
-    flow_width: int = 192
+    flow_width: int = 256
     flow_depth: int = 4
     """blocks of each of the two flow decoders (image, speech)"""
     image: ImageConfig = field(default_factory=ImageConfig)
@@ -79,6 +79,8 @@ class DataConfig:
     batch_size: int = 128
     foreign: float = 0.5
     """share of samples without speech whose name is taken in another language than English"""
+    extra_texts: int = 192
+    """more texts in a batch, without picture and sound: candidates for the contrast"""
     shuffled: bool = False
     """control: break the pairs, so that nothing can be learned from them"""
 
@@ -88,16 +90,22 @@ class LossConfig:
     """Weight of each objective; 0 switches it off."""
 
     contrastive: float = 1.0
+    """of every pair of senses"""
     next_token: float = 0.5
+    """from every source of a text"""
     image_flow: float = 1.0
     audio_flow: float = 1.0
     length: float = 0.2
     """of speech, in log frames"""
+    draw_share: float = 0.25
+    """share of a batch's pictures that their decoder learns to draw"""
+    speak_share: float = 0.5
+    """share of a batch's recordings that their decoder learns to speak"""
 
     def total(self, losses: dict[str, Any]) -> Any:
-        """The weighted sum of losses that are named like the fields."""
+        """The weighted sum of losses that are named FIELD or FIELD/DETAIL."""
         weights = dataclasses.asdict(self)
-        return sum(weights[name] * loss for name, loss in losses.items())
+        return sum(weights[name.split("/")[0]] * loss for name, loss in losses.items())
 
 
 @dataclass(frozen=True)
@@ -105,16 +113,14 @@ class TrainConfig:
     """The loop."""
 
     steps: int = 1000
-    lr: float = 1e-3
-    warmup: int = 50
+    lr: float = 4e-3
+    warmup: int = 30
     """steps of linear warm-up, followed by a cosine to zero"""
     weight_decay: float = 0.05
     clip: float = 1.0
     """largest norm of the gradient"""
     ema: float = 0.995
     """decay of the averaged weights, with which the model is evaluated and used"""
-    generate_share: float = 0.3
-    """share of the batch that trains the image and speech decoders"""
     seed: int = 0
     device: str = "auto"
     precision: str = "bf16"

@@ -119,7 +119,7 @@ class Omni:
         *,
         seed: int = 0,
         steps: int = 32,
-        guidance: float = 2.0,
+        guidance: float = 3.0,
         language: str = "en",
     ) -> Any:
         """Text, pictures or speech from any senses.

@@ -67,7 +67,8 @@ class Network(nn.Module):
 
     def _flow(self, patch_dim: int) -> FlowDecoder:
         c = self.config
-        return FlowDecoder(patch_dim, c.flow_width, c.flow_depth, c.num_heads, c.width)
+        heads = c.flow_width * c.num_heads // c.width  # of the same size as everywhere
+        return FlowDecoder(patch_dim, c.flow_width, c.flow_depth, heads, c.width)
 
     def flow(self, sense: str) -> FlowDecoder:
         """The decoder that draws (image) or speaks (audio)."""

@@ -24,15 +24,15 @@ def debug() -> Config:
             embed_dim=64,
             flow_width=64,
             flow_depth=2,
-            image=ImageConfig(encoder="test_resnet", size=32),
+            image=ImageConfig(encoder="test_resnet", size=32, patch=8),
             audio=AudioConfig(num_mels=32, max_seconds=0.6, depth=1),
             text=TextConfig(vocab_size=512, max_tokens=8, depth=1, decoder_depth=1),
         ),
-        data=DataConfig(path="synthetic", batch_size=32),
+        data=DataConfig(path="synthetic", batch_size=32, extra_texts=32),
         train=TrainConfig(
             steps=150,
             precision="fp32",
-            lr=3e-3,
+            lr=4e-3,
             warmup=20,
             ema=0.95,
             save_every=50,
@@ -47,7 +47,7 @@ def demo() -> Config:
 
     1,000 steps reached R@1 .32 (speech to name) and .26 (picture to name) of 1,109: docs/log.md.
     """
-    return Config(name="demo", train=TrainConfig(steps=850))
+    return Config(name="demo", train=TrainConfig(steps=750, save_every=250, sample_every=250))
 
 
 def _gpu(

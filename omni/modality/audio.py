@@ -161,7 +161,7 @@ class AudioEncoder(nn.Module):
     over time alone (Whisper's stem) the demo had learned nothing after 30,000 recordings.
     """
 
-    channels = (1, 32, 64, 96)
+    channels = (1, 16, 48, 96)
 
     def __init__(self, config: AudioConfig, width: int, num_heads: int) -> None:
         super().__init__()

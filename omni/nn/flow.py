@@ -63,6 +63,7 @@ class FlowDecoder(nn.Module):
         self.patch_in = nn.Linear(patch_dim, width)
         self.time_in = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.pooled_in = nn.Linear(memory_width, width)
+        self.layout = nn.Linear(memory_width, width)
         self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.nothing = nn.Parameter(torch.randn(memory_width) * 0.02)
         self.blocks = nn.ModuleList(FlowBlock(width, num_heads, memory_width) for _ in range(depth))
@@ -93,7 +94,9 @@ class FlowDecoder(nn.Module):
         pooled = (memory * weight).sum(1) / weight.sum(1).clamp(min=1)
         condition = self.time_in(sinusoid(time * 1000, self.width)) + self.pooled_in(pooled)
         condition = self.modulate(condition).unflatten(-1, (6, self.width))
-        x = residual(self.patch_in(noisy) + positions)
+        # What the memory says is where: each wave of the positions gets its amplitude from it.
+        layout = positions * (1 + self.layout(pooled)[:, None])
+        x = residual(self.patch_in(noisy) + layout)
         for block in self.blocks:
             x = block(x, mask, condition, memory, memory_mask)
         return self.patch_out(self.norm(x)).float()

@@ -25,7 +25,11 @@ def sequence(length: int, width: int, device: torch.device | None = None) -> Ten
 
 
 def grid(height: int, width_: int, width: int, device: torch.device | None = None) -> Tensor:
-    """Rows in the first half of the width, columns in the second: [height * width_ D]."""
-    rows = sequence(height, width // 2, device)[:, None].expand(-1, width_, -1)
-    columns = sequence(width_, width // 2, device)[None].expand(height, -1, -1)
+    """Rows in the first half of the width, columns in the second: [height * width_ D].
+
+    Wavelengths go from two cells to the whole grid, so that few cells differ in many dimensions.
+    """
+    places = [torch.pi * torch.arange(size, device=device) for size in (height, width_)]
+    waves = [sinusoid(place, width // 2, longest=len(place)) for place in places]
+    rows, columns = waves[0][:, None].expand(-1, width_, -1), waves[1].expand(height, -1, -1)
     return torch.cat([rows, columns], -1).flatten(0, 1)

@@ -31,7 +31,7 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer, config: ModelConfig
     if rows:
         limit = config.text.max_tokens
         ids = [torch.tensor(tokenizer.encode(samples[i].text or "", limit)) for i in rows]
-        parts["text"] = _pad(ids, rows, 8)
+        parts["text"] = _pad(ids, rows, 4)
         language = torch.tensor([tokenizer.language(samples[i].language) for i in rows])
     group = torch.tensor([zlib.crc32(s.group.encode()) for s in samples])
     return Batch(len(samples), group, parts, language)

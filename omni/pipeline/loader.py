@@ -76,6 +76,9 @@ class Loader:
         """The batch of a step."""
         rng = np.random.default_rng((self.seed, 1, step))
         samples = [self._choose_text(self.samples[i], rng) for i in self.indices(step)]
+        for i in rng.integers(len(self.samples), size=self.config.extra_texts):
+            if self.samples[i].text is not None:
+                samples.append(replace(self.samples[i], image=None, audio=None))
         batch = collate(samples, tokenizer, model)
         return _break_pairs(batch, rng) if self.config.shuffled else batch
 

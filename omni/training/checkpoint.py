@@ -10,9 +10,9 @@ import os
 import shutil
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from omni import pretrained
 from omni.config import Config
@@ -28,7 +28,7 @@ def save_checkpoint(
     config: Config,
     tokenizer: Tokenizer,
     network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: list[Optimizer],
     average: Average,
 ) -> Path:
     """Writes runs/NAME/checkpoints/step-NNNNNN after `step` steps; returns the folder."""
@@ -38,7 +38,7 @@ def save_checkpoint(
     partial.mkdir(parents=True)
     pretrained.save(partial, config, tokenizer, average.weights)
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
-    for name, moments in _moments(network, optimizer).items():
+    for name, moments in _moments(network, optimizers).items():
         tensors |= {f"optimizer/{kind}/{name}": value for kind, value in moments.items()}
     save_file({k: v.contiguous() for k, v in tensors.items()}, partial / "training.safetensors")
     (partial / "state.json").write_text(json.dumps({"step": step}))
@@ -58,22 +58,26 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 
 def load_checkpoint(
-    folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, average: Average
+    folder: Path, network: nn.Module, optimizers: list[Optimizer], average: Average
 ) -> int:
     """Restores everything in place; returns the number of steps done."""
     tensors = load_file(folder / "training.safetensors")
     network.load_state_dict(_under(tensors, "network/"))
-    names = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    for kind in ("step", "exp_avg", "exp_avg_sq"):
-        for name, value in _under(tensors, f"optimizer/{kind}/").items():
-            optimizer.state[names[name]][kind] = value
+    owners = {p: o for o in optimizers for group in o.param_groups for p in group["params"]}
+    parameters = dict(network.named_parameters())
+    for key, value in _under(tensors, "optimizer/").items():
+        kind, name = key.split("/", 1)
+        parameter = parameters[name]
+        owners[parameter].state[parameter][kind] = value
     for name, value in load_file(folder / "model.safetensors").items():
         average.weights[name].copy_(value)
     return json.loads((folder / "state.json").read_text())["step"]
 
 
-def _moments(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
-    return {n: optimizer.state[p] for n, p in network.named_parameters() if p in optimizer.state}
+def _moments(network: nn.Module, optimizers: list[Optimizer]) -> dict[str, dict[str, Tensor]]:
+    """What the optimizers remember of each parameter, by its name."""
+    state = {p: moments for optimizer in optimizers for p, moments in optimizer.state.items()}
+    return {name: state[p] for name, p in network.named_parameters() if p in state}
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

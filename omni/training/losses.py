@@ -18,15 +18,7 @@ from omni.objective.contrastive import contrastive_loss
 from omni.objective.flow import draw_times, flow_loss, noised
 from omni.objective.next_token import next_token_loss
 
-VIEW = ("view",)
-PAIRS = (
-    (("image",), ("text",)),
-    (("audio",), ("text",)),
-    (("image",), ("audio",)),
-    (VIEW, ("text",)),
-    (VIEW, ("audio",)),
-    (VIEW, ("image",)),
-)
+PAIRS = ((("image",), ("text",)), (("audio",), ("text",)), (("image",), ("audio",)))
 JOINT = (("audio", "image", "text"), ("audio", "text", "image"), ("image", "text", "audio"))
 """two senses together, and the third"""
 UNCONDITIONAL = 0.1
@@ -63,11 +55,6 @@ class Step:
         tokens = {s: network.encode(s, part, generator) for s, part in senses.items()}
         self.fused: dict[tuple[str, ...], Fused] = {(s,): network.fuse(tokens[s]) for s in senses}
         self.rows: dict[tuple[str, ...], Tensor] = {(s,): senses[s].rows for s in senses}
-        if "image" in senses:
-            # A second view of each picture, for the contrast only: pictures generalize worst.
-            view = network.encode("image", senses["image"], generator)
-            self.fused[VIEW] = network.fuse(view)
-            self.rows[VIEW] = senses["image"].rows
         device = batch.group.device
         choice = int(torch.randint(4, (), generator=generator, device=device))
         # Speech with a picture is what people have at hand: half of the steps.
@@ -75,51 +62,48 @@ class Step:
         first, second, _ = self.joint
         if first in senses and second in senses:
             a, b = match(senses[first].rows, senses[second].rows, batch.size)
-            a, b = a[: batch.size // 2], b[: batch.size // 2]
+            a, b = a[: -(-len(a) // 2)], b[: -(-len(b) // 2)]  # half of them: it costs the most
             self.fused[first, second] = network.fuse(tokens[first][a], tokens[second][b])
             self.rows[first, second] = senses[first].rows[a]
 
-    def losses(self, share: float) -> dict[str, Tensor]:
-        """Every loss whose weight is not zero, by name; `share` of the batch is generated."""
-        losses = {}
-        if self.weights.contrastive:
-            losses["contrastive"] = self._contrastive()
-        if self.weights.next_token and "text" in self.batch.parts:
-            losses["next_token"] = self._next_token()
-        for sense, weight in (
-            ("image", self.weights.image_flow),
-            ("audio", self.weights.audio_flow),
-        ):
-            if weight and sense in self.batch.parts:
-                losses |= self._flow(sense, max(1, round(share * self.batch.size)))
+    def losses(self) -> dict[str, Tensor]:
+        """Every loss whose weight is not zero, by name (see `LossConfig.total`)."""
+        weights, losses = self.weights, {}
+        if weights.contrastive:
+            losses |= self._contrastive()
+        if weights.next_token and "text" in self.batch.parts:
+            losses |= self._next_token()
+        if weights.image_flow and "image" in self.batch.parts:
+            losses |= self._flow("image", weights.draw_share)
+        if weights.audio_flow and "audio" in self.batch.parts:
+            losses |= self._flow("audio", weights.speak_share)
         return losses
 
     def _common(self, source: tuple[str, ...], target: tuple[str, ...]) -> tuple[Tensor, Tensor]:
         """Items of `source` and of `target` that belong to the same samples."""
         return match(self.rows[source], self.rows[target], self.batch.size)
 
-    def _contrastive(self) -> Tensor:
+    def _contrastive(self) -> dict[str, Tensor]:
+        """Of every pair of senses present, each item against all of the other sense."""
         *joint, third = self.joint
         pairs = [*PAIRS, (tuple(joint), (third,))]
-        losses = []
-        for a, b in pairs:
-            if a not in self.fused or b not in self.fused:
-                continue
-            i, j = self._common(a, b)
-            if len(i) < 2:
-                continue
-            group = self.batch.group[self.rows[a][i]]
-            losses.append(
-                contrastive_loss(
-                    self.fused[a].vector[i], self.fused[b].vector[j], group, self.network.scale
-                )
+        pairs = [(a, b) for a, b in pairs if a in self.fused and b in self.fused]
+        group = self.batch.group
+        return {
+            f"contrastive/{'+'.join(a)}-{b[0]}": contrastive_loss(
+                self.fused[a].vector,
+                self.fused[b].vector,
+                group[self.rows[a]],
+                group[self.rows[b]],
+                self.network.scale,
             )
-        return torch.stack(losses).mean() if losses else self.network.scale * 0
+            for a, b in pairs
+        }
 
-    def _next_token(self) -> Tensor:
+    def _next_token(self) -> dict[str, Tensor]:
         assert self.batch.language is not None
         ids = self.batch.parts["text"].data
-        decoder, losses = self.network.text_decoder, []
+        decoder, losses = self.network.text_decoder, {}
         for source in (("image",), ("audio",), ("audio", "image")):
             if source not in self.fused:
                 continue
@@ -129,19 +113,22 @@ class Step:
             hidden, _ = decoder.hidden(inputs, decoder.keys(memory), memory.mask)
             # Most positions are padding: only the others are worth a row of the vocabulary.
             present = targets != PAD
-            losses.append(next_token_loss(decoder.head(hidden[present]), targets[present]))
-        return torch.stack(losses).mean() if losses else self.network.scale * 0
+            loss = next_token_loss(decoder.head(hidden[present]), targets[present])
+            losses[f"next_token/{'+'.join(source)}"] = loss
+        return losses
 
-    def _flow(self, sense: str, count: int) -> dict[str, Tensor]:
-        sources = [s for s in self.fused if sense not in s and s != VIEW]
-        memories, items = [], []
-        for source in sources:
-            i, j = self._common(source, (sense,))
-            keep = -(-count // len(sources))
-            memories.append(self.fused[source].tokens[i[:keep]])
-            items.append(j[:keep])
+    def _flow(self, sense: str, share: float) -> dict[str, Tensor]:
+        """The decoder of `sense` from every source in turn, on a share of its items."""
+        sources = [s for s in self.fused if sense not in s]
         if not sources:
             return {}
+        keep = -(-round(share * len(self.rows[(sense,)])) // len(sources))
+        memories, items = [], []
+        for number, source in enumerate(sources):
+            # Other items from each source: none is drawn twice while some are not drawn at all.
+            i, j = (rows.roll(-number * keep)[:keep] for rows in self._common(source, (sense,)))
+            memories.append(self.fused[source].tokens[i])
+            items.append(j)
         memory, part = stack(memories), take(self.batch.parts[sense], torch.cat(items))
         losses = {f"{sense}_flow": self._flow_loss(sense, memory, part)}
         if sense == "audio":

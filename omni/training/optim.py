@@ -1,19 +1,50 @@
-"""AdamW over two groups, and the averaged weights."""
+"""Muon for what lies between hidden layers, AdamW for the rest, and the averaged weights."""
 
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
 
 from omni.config import TrainConfig
+from omni.network import Network
+from omni.training.muon import Muon
 
 
-def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Matrices and kernels decay; vectors (norms, biases, offsets) and single numbers do not."""
-    params = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in params if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in params if p.ndim < 2], "weight_decay": 0.0},
+def make_optimizers(network: Network, config: TrainConfig) -> list[Optimizer]:
+    """Muon for linear maps and kernels inside, AdamW for embeddings, last layers and conditions.
+
+    What decoders read and write (patches, times, vocabulary) stays with AdamW: under Muon pictures
+    and speech learned worse (docs/log.md). Vectors (norms, biases, offsets) do not decay.
+    """
+    inside = [network.encoders, network.projections, network.shared, network.head]
+    inside += [
+        network.text_decoder.blocks,
+        *(network.flow(sense).blocks for sense in network.flows),
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98), fused=True)
+    hidden = {
+        module.weight: None
+        for part in inside
+        for module in part.modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    }
+    params = [p for p in network.parameters() if p.requires_grad]
+    rest = [p for p in params if p not in hidden]
+    groups = [
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [
+        Muon([p for p in params if p in hidden], config.lr, config.weight_decay),
+        AdamW(groups, lr=config.lr, betas=(0.9, 0.98), fused=True),
+    ]
+
+
+def step_all(optimizers: list[Optimizer], lr: float) -> None:
+    """One update at the learning rate of this step; the gradients are then gone."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 class Average:

@@ -38,18 +38,19 @@ def accuracy(judge: Judge, items: list, labels: list[str]) -> float:
 def test_a_judge_learns_real_pairs_and_none_from_shuffled_ones(corpus, sense):
     learn, labels, held, truths = few(corpus, sense)
     config = dataclasses.replace(SETTINGS[sense], steps=150, batch_size=24)
-    assert accuracy(train(config, learn, labels), held, truths) >= 4 / CLASSES
+    assert accuracy(train(config, learn, labels, corpus.names), held, truths) >= 4 / CLASSES
     mixed = np.random.default_rng(0).permutation(labels).tolist()
-    assert accuracy(train(config, learn, mixed), held, truths) <= 3 / CLASSES
+    assert accuracy(train(config, learn, mixed, corpus.names), held, truths) <= 3 / CLASSES
 
 
 def test_a_judge_is_trained_once_and_again_when_its_file_is_damaged(corpus, tmp_path, monkeypatch):
     trained = []
 
-    def count(config, items, labels, seed, note):
+    def count(config, items, labels, names, seed, note):
         trained.append(seed)
         torch.manual_seed(0)
-        return Judge("image", judging.eye.Eye(2), ["a", "b"])
+        concepts = sorted(corpus.names)[:2]
+        return Judge("image", judging.eye.Eye([corpus.names[c] for c in concepts]), concepts)
 
     monkeypatch.setattr(judging, "train", count)
     picture = [PIL.Image.new("RGB", (64, 64), "red")]
