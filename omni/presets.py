@@ -45,7 +45,7 @@ def debug() -> Config:
 def demo() -> Config:
     """`python train.py demo`: the emoji in the repository; 16 M parameters, 20 minutes, two cores.
 
-    1,000 steps reached R@1 .32 (speech to name) and .26 (picture to name) of 1,109: docs/log.md.
+    Reaches R@1 .93 (speech to name) and .30 (picture to name) of 1,109: the README's table.
     """
     return Config(name="demo", train=TrainConfig(steps=750, save_every=250, sample_every=250))
 
