@@ -76,7 +76,9 @@ def test_a_missing_sense_is_absent_and_never_zeros(loader: Loader, tokenizer: To
         assert 0 < len(present) < 48
         assert [row for row in batch.parts[sense].rows.tolist() if row < 48] == present
     # The rows after the samples are texts alone, drawn anew in every step.
-    extra = {sense: [r for r in part.rows.tolist() if r >= 48] for sense, part in batch.parts.items()}
+    extra = {
+        sense: [r for r in part.rows.tolist() if r >= 48] for sense, part in batch.parts.items()
+    }
     assert not extra["image"] and not extra["audio"]
     assert batch.size == 48 + len(extra["text"]) > 48
     assert not torch.equal(batch.group[48:], loader.batch(1, tokenizer, CONFIG.model).group[48:])
