@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from eval import ear, eye, pieces
 from eval.corpus import Corpus, Item, concept, item
-from omni.training.muon import Muon
+from omni.training import muon
 from omni.training.optim import step_all
 from omni.training.schedule import learning_rate
 
@@ -100,7 +100,8 @@ def train(
         kernels = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
         rest = [p for p in network.parameters() if p.ndim < 4]
         decay = config.weight_decay
-        optimizers = [Muon(kernels, config.lr, decay), torch.optim.AdamW(rest, weight_decay=decay)]
+        adamw = torch.optim.AdamW(rest, weight_decay=decay)
+        optimizers = [muon.Muon(kernels, config.lr, decay), adamw]
         order = epochs(len(y), config.steps * config.batch_size).split(config.batch_size)
         for step, rows in enumerate(order):
             batch = part.augment(part.normalized(x[rows]))
@@ -163,7 +164,7 @@ def load_or_train(
 def code_digest() -> str:
     """sha256 of the files that decide what a judge learns: the code is a setting too."""
     return hashlib.sha256(
-        "".join(sha256(Path(m.__file__)) for m in (eye, ear, pieces)).encode()
+        "".join(sha256(Path(m.__file__)) for m in (eye, ear, pieces, muon)).encode()
     ).hexdigest()
 
 

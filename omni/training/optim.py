@@ -12,8 +12,8 @@ from omni.training.muon import Muon
 def make_optimizers(network: Network, config: TrainConfig) -> list[Optimizer]:
     """Muon for linear maps and kernels inside, AdamW for embeddings, last layers and conditions.
 
-    What decoders read and write (patches, times, vocabulary) stays with AdamW: under Muon pictures
-    and speech learned worse (docs/log.md). Vectors (norms, biases, offsets) do not decay.
+    What decoders read and write (patches, times, vocabulary) stays with AdamW, as is usual with
+    Muon. Vectors (norms, biases, offsets) do not decay.
     """
     inside = [network.encoders, network.projections, network.shared, network.head]
     inside += [
