@@ -47,7 +47,9 @@ class TextConfig:
     """a model type of transformers, built with the width and depth given here"""
     vocab_size: int = 800
     max_tokens: int = 20
-    depth: int = 2
+    ngrams: int = 16_384
+    """rows of the encoder's table for runs of two to four tokens"""
+    depth: int = 1
     decoder_depth: int = 2
 
 

@@ -16,7 +16,7 @@ from omni.modality import audio, image
 from omni.modality.text import TextDecoder, TextEncoder
 from omni.nn.flow import FlowDecoder
 from omni.nn.position import grid, sequence
-from omni.nn.transformer import Transformer, init_weights
+from omni.nn.transformer import Projection, Transformer, init_weights
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Network(nn.Module):
             }
         )
         self.projections = nn.ModuleDict(
-            {s: nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width)) for s in SENSES}
+            {s: nn.Sequential(nn.LayerNorm(width), Projection(width, width)) for s in SENSES}
         )
         self.sense = nn.Embedding(len(SENSES), width)
         self.shared = Transformer(width, config.depth, heads)
-        self.head = nn.Linear(width, config.embed_dim, bias=False)
+        self.head = Projection(width, config.embed_dim, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
         self.text_decoder = TextDecoder(config.text, vocab_size, width, heads)
@@ -61,9 +61,9 @@ class Network(nn.Module):
             }
         )
         self.apply(init_weights)
-        for flow in self.flows.values():
-            assert isinstance(flow, FlowDecoder)
-            flow.start()
+        for part in (self.encoders["text"], *self.flows.values()):
+            assert isinstance(part, TextEncoder | FlowDecoder)
+            part.start()
 
     def _flow(self, patch_dim: int) -> FlowDecoder:
         c = self.config
@@ -91,7 +91,8 @@ class Network(nn.Module):
             tokens = self.encoders["text"](part.data)
         position = sequence(tokens.x.shape[1], self.config.width, tokens.x.device)
         kind = self.sense.weight[SENSES.index(sense)]
-        return Tokens(self.projections[sense](tokens.x) + kind + position, tokens.mask)
+        # Faint positions: the mean over the tokens, which is the vector, is of what they say.
+        return Tokens(self.projections[sense](tokens.x) + kind + 0.1 * position, tokens.mask)
 
     def _encode_image(self, part: Part, generator: torch.Generator | None) -> Tokens:
         pixels = image.normalize(part.data)

@@ -26,7 +26,7 @@ def debug() -> Config:
             flow_depth=2,
             image=ImageConfig(encoder="test_resnet", size=32, patch=8),
             audio=AudioConfig(num_mels=32, max_seconds=0.6, depth=1),
-            text=TextConfig(vocab_size=512, max_tokens=8, depth=1, decoder_depth=1),
+            text=TextConfig(vocab_size=512, max_tokens=8, ngrams=512, decoder_depth=1),
         ),
         data=DataConfig(path="synthetic", batch_size=32, extra_texts=32),
         train=TrainConfig(

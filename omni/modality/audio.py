@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from omni.batch import Tokens
 from omni.config import AudioConfig
 from omni.nn.position import sequence
-from omni.nn.transformer import Transformer
+from omni.nn.transformer import Projection, Transformer
 
 FLOOR = 1e-5
 MEAN, STD = -1.0, 3.5
@@ -173,7 +173,7 @@ class AudioEncoder(nn.Module):
             )
         )
         self.project = nn.Sequential(
-            nn.Linear(self.channels[-1] * -(-config.num_mels // 8), width), nn.LayerNorm(width)
+            Projection(self.channels[-1] * -(-config.num_mels // 8), width), nn.LayerNorm(width)
         )
         self.transformer = Transformer(width, config.depth, num_heads)
 

@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from omni.batch import Tokens
 from omni.config import ImageConfig
+from omni.nn.transformer import Projection
 
 
 def fit(pixels: UInt8[Tensor, "3 H W"], size: int) -> UInt8[Tensor, "3 S S"]:
@@ -96,7 +97,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.backbone = timm.create_model(config.encoder, features_only=True, out_indices=(-1,))
         channels = self.backbone.feature_info.channels()[-1]
-        self.project = nn.Linear(channels, width)
+        self.project = Projection(channels, width)
 
     def forward(self, pixels: Float[Tensor, "N 3 S S"]) -> Tokens:
         """Tokens of normalised pictures; all are present."""

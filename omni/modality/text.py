@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
@@ -88,7 +89,14 @@ class Tokenizer:
 
 
 class TextEncoder(nn.Module):
-    """Any encoder that transformers can build from a model type, without weights."""
+    """Any encoder that transformers can build from a model type, over tokens and runs of tokens.
+
+    Each token's embedding is joined by those of the two to four last tokens, hashed into one
+    table (as the bytes of BLT, arXiv:2412.09871, section 3.2.1): a word of many tokens then has a
+    row of its own, and is learned about as fast as a class by a classifier.
+    """
+
+    runs = (2, 3, 4)
 
     def __init__(self, config: TextConfig, vocab_size: int, width: int, num_heads: int) -> None:
         super().__init__()
@@ -107,11 +115,27 @@ class TextEncoder(nn.Module):
         )
         # Short sequences: plain attention, as in omni.nn.attention.
         self.encoder = AutoModel.from_config(settings, attn_implementation="eager")
+        self.ngrams = nn.Embedding(config.ngrams, width)
+
+    def start(self) -> None:
+        """Small embeddings, which move fast: call after the general initialisation."""
+        for embedding in (self.encoder.get_input_embeddings(), self.ngrams):
+            nn.init.normal_(embedding.weight, std=0.02)
 
     def forward(self, ids: Int[Tensor, "N L"]) -> Tokens:
         """Tokens of padded ids."""
         mask = ids != PAD
-        return Tokens(self.encoder(ids, attention_mask=mask).last_hidden_state, mask)
+        x = self.encoder.get_input_embeddings()(ids) + self.ngrams(self._rows(ids)).sum(0)
+        return Tokens(self.encoder(inputs_embeds=x, attention_mask=mask).last_hidden_state, mask)
+
+    def _rows(self, ids: Int[Tensor, "N L"]) -> Int[Tensor, "R N L"]:
+        """Rows of the table for the runs that end at each token."""
+        rows, key = [], ids
+        for back in range(1, self.runs[-1]):
+            # A congruence modulo a Mersenne prime; 31-bit keys times this stay below 2**63.
+            key = (key * 1_000_003 + F.pad(ids, (back, 0))[:, : ids.shape[1]]) % (2**31 - 1)
+            rows.append(key % self.ngrams.num_embeddings)
+        return torch.stack(rows)
 
 
 class TextDecoder(nn.Module):

@@ -64,6 +64,10 @@ class Transformer(nn.Module):
         return self.norm(x)
 
 
+class Projection(nn.Linear):
+    """A linear map from one part to the next, orthogonal at the start: all that differs is kept."""
+
+
 def init_weights(module: nn.Module) -> None:
     """Normal: 0.02 for linear maps (GPT-2), 0.3 for embeddings, biases zero. For `Module.apply`.
 
@@ -71,7 +75,9 @@ def init_weights(module: nn.Module) -> None:
     """
     if isinstance(module, nn.Embedding):
         nn.init.trunc_normal_(module.weight, std=0.3)
-    if isinstance(module, nn.Linear):
+    if isinstance(module, Projection):
+        nn.init.orthogonal_(module.weight)
+    elif isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)
