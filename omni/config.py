@@ -38,6 +38,11 @@ class AudioConfig:
     patch: int = 4
     """frames of one token of the decoder"""
 
+    @property
+    def max_frames(self) -> int:
+        """Log-mel frames of the longest clip, both ends included."""
+        return int(self.max_seconds * self.sample_rate) // self.hop + 1
+
 
 @dataclass(frozen=True)
 class TextConfig:
@@ -66,6 +71,8 @@ class ModelConfig:
     flow_width: int = 256
     flow_depth: int = 4
     """blocks of each of the two flow decoders (image, speech)"""
+    flow_draft: int = 1024
+    """hidden units that draft a whole picture or recording at once; 0 for none"""
     image: ImageConfig = field(default_factory=ImageConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     text: TextConfig = field(default_factory=TextConfig)
@@ -89,19 +96,21 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weight of each objective; 0 switches it off."""
+    """Weight of each objective, where 0 switches it off; and how much the decoders are shown."""
 
     contrastive: float = 1.0
     """of every pair of senses"""
+    joint: float = 0.25
+    """contrast of two senses together with the third"""
     next_token: float = 0.5
     """from every source of a text"""
     image_flow: float = 1.0
     audio_flow: float = 1.0
     length: float = 0.2
     """of speech, in log frames"""
-    draw_share: float = 0.25
+    draw_share: float = 1.0
     """share of a batch's pictures that their decoder learns to draw"""
-    speak_share: float = 0.5
+    speak_share: float = 1.0
     """share of a batch's recordings that their decoder learns to speak"""
 
     def total(self, losses: dict[str, Any]) -> Any:

@@ -80,6 +80,5 @@ def _noise(generator: torch.Generator, length: int, size: int, patch_dim: int) -
 @torch.no_grad()
 def predict_lengths(network: Network, memory: Tokens) -> Int[Tensor, "N"]:
     """Number of log-mel frames that speech for each item takes."""
-    config = network.config.audio
-    longest = int(config.max_seconds * config.sample_rate) // config.hop
+    longest = network.config.audio.max_frames
     return network.num_frames(memory).exp().round().long().clamp(MIN_FRAMES, longest)

@@ -54,10 +54,12 @@ class Network(nn.Module):
 
         self.text_decoder = TextDecoder(config.text, vocab_size, width, heads)
         self.length = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+        drawn, spoken = config.image, config.audio
+        side, frames = drawn.size // drawn.patch, -(-spoken.max_frames // spoken.patch)
         self.flows = nn.ModuleDict(
             {
-                "image": self._flow(3 * config.image.patch**2),
-                "audio": self._flow(config.audio.num_mels * config.audio.patch),
+                "image": self._flow(3 * drawn.patch**2, side**2),
+                "audio": self._flow(spoken.num_mels * spoken.patch, frames),
             }
         )
         self.apply(init_weights)
@@ -65,10 +67,12 @@ class Network(nn.Module):
             assert isinstance(part, TextEncoder | FlowDecoder)
             part.start()
 
-    def _flow(self, patch_dim: int) -> FlowDecoder:
+    def _flow(self, patch_dim: int, max_patches: int) -> FlowDecoder:
         c = self.config
         heads = c.flow_width * c.num_heads // c.width  # of the same size as everywhere
-        return FlowDecoder(patch_dim, c.flow_width, c.flow_depth, heads, c.width)
+        return FlowDecoder(
+            patch_dim, c.flow_width, c.flow_depth, heads, c.width, c.flow_draft, max_patches
+        )
 
     def flow(self, sense: str) -> FlowDecoder:
         """The decoder that draws (image) or speaks (audio)."""
@@ -143,7 +147,7 @@ class Network(nn.Module):
         patch = self.config.audio.patch
         frames = self.log_mel(part.data)
         frames = F.pad(frames, (0, -frames.shape[2] % patch), value=audio.SILENCE)
-        x = audio.patchify(frames, patch)
+        x = audio.patchify(frames, patch)[:, : self.flow("audio").max_patches]
         lengths = (self.log_mel.num_frames(part.lengths) + patch - 1) // patch
         return x, audio.frame_mask(lengths, x.shape[1])
 

@@ -24,6 +24,7 @@ def debug() -> Config:
             embed_dim=64,
             flow_width=64,
             flow_depth=2,
+            flow_draft=128,
             image=ImageConfig(encoder="test_resnet", size=32, patch=8),
             audio=AudioConfig(num_mels=32, max_seconds=0.6, depth=1),
             text=TextConfig(vocab_size=512, max_tokens=8, ngrams=512, decoder_depth=1),
@@ -47,7 +48,7 @@ def demo() -> Config:
 
     Reaches R@1 .93 (speech to name) and .30 (picture to name) of 1,109: the README's table.
     """
-    return Config(name="demo", train=TrainConfig(steps=750, save_every=250, sample_every=250))
+    return Config(name="demo", train=TrainConfig(steps=720, save_every=240, sample_every=240))
 
 
 def _gpu(
@@ -63,6 +64,7 @@ def _gpu(
             embed_dim=min(width, 1024),
             flow_width=width,
             flow_depth=depth,
+            flow_draft=0,  # a table of all pixels would be larger than the rest
             image=ImageConfig(encoder=vit, size=224, patch=16),
             audio=AudioConfig(num_mels=80, hop=160, max_seconds=20.0, depth=depth),
             text=TextConfig(vocab_size=32_000, max_tokens=128, depth=depth, decoder_depth=depth),

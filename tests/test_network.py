@@ -77,6 +77,7 @@ def test_every_parameter_gets_a_gradient(name: str, loader: Loader, tokenizer: T
     # Layers that start at zero let nothing through before the first step.
     for flow in network.flows.values():
         torch.nn.init.normal_(flow.patch_out.weight)
+        torch.nn.init.normal_(flow.draft[-1].weight)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.ones_(module.weight)
@@ -93,4 +94,9 @@ def test_every_parameter_gets_a_gradient(name: str, loader: Loader, tokenizer: T
 def test_an_objective_of_weight_zero_is_not_computed(network: Network, batch: Batch) -> None:
     weights = replace(CONFIG.loss, image_flow=0.0, next_token=0.0)
     losses = Step(network, batch, weights, torch.Generator().manual_seed(0)).losses()
-    assert {name.split("/")[0] for name in losses} == {"contrastive", "audio_flow", "length"}
+    assert {name.split("/")[0] for name in losses} == {
+        "contrastive",
+        "joint",
+        "audio_flow",
+        "length",
+    }

@@ -53,26 +53,51 @@ class FlowDecoder(nn.Module):
     Predicting the signal and not the noise lets a narrow transformer work on raw patches
     ("Back to Basics: Let Denoising Generative Models Denoise", arXiv:2511.13720). The memory is
     replaced by one learned token where `drop` is True: what classifier-free guidance steers from.
+
+    What a thousand names look and sound like has to be remembered rather than worked out. So a
+    wide layer turns the mean of the memory into a first draft of every patch at once, which fades
+    as the signal comes through, and the transformer adds the rest (docs/log.md has what it gives).
+    The draft costs `draft_width` x `max_patches` x P weights: 0 leaves it out.
     """
 
     def __init__(
-        self, patch_dim: int, width: int, depth: int, num_heads: int, memory_width: int
+        self,
+        patch_dim: int,
+        width: int,
+        depth: int,
+        num_heads: int,
+        memory_width: int,
+        draft_width: int,
+        max_patches: int,
     ) -> None:
         super().__init__()
         self.width = width
+        self.max_patches = max_patches
         self.patch_in = nn.Linear(patch_dim, width)
         self.time_in = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.pooled_in = nn.Linear(memory_width, width)
-        self.layout = nn.Linear(memory_width, width)
         self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.nothing = nn.Parameter(torch.randn(memory_width) * 0.02)
         self.blocks = nn.ModuleList(FlowBlock(width, num_heads, memory_width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.patch_out = nn.Linear(width, patch_dim)
+        self.draft = (
+            nn.Sequential(
+                nn.LayerNorm(memory_width),
+                nn.Linear(memory_width, draft_width),
+                nn.GELU(),
+                nn.Linear(draft_width, max_patches * patch_dim),
+            )
+            if draft_width
+            else None
+        )
 
     def start(self) -> None:
         """Zero output at the start, and gates half open: call after the general initialisation."""
         nn.init.zeros_(self.patch_out.weight)
+        if self.draft is not None:
+            nn.init.normal_(self.draft[1].weight, std=self.draft[1].in_features ** -0.5)
+            nn.init.zeros_(self.draft[3].weight)
         for block in self.blocks:
             assert isinstance(block, FlowBlock)
             nn.init.constant_(block.offset[2], 0.5)
@@ -94,9 +119,12 @@ class FlowDecoder(nn.Module):
         pooled = (memory * weight).sum(1) / weight.sum(1).clamp(min=1)
         condition = self.time_in(sinusoid(time * 1000, self.width)) + self.pooled_in(pooled)
         condition = self.modulate(condition).unflatten(-1, (6, self.width))
-        # What the memory says is where: each wave of the positions gets its amplitude from it.
-        layout = positions * (1 + self.layout(pooled)[:, None])
-        x = residual(self.patch_in(noisy) + layout)
+        x = residual(self.patch_in(noisy) + positions)
         for block in self.blocks:
             x = block(x, mask, condition, memory, memory_mask)
-        return self.patch_out(self.norm(x)).float()
+        clean = self.patch_out(self.norm(x)).float()
+        if self.draft is not None:
+            assert noisy.shape[1] <= self.max_patches
+            draft = self.draft(pooled).unflatten(-1, (self.max_patches, -1))
+            clean = clean + (1 - time)[:, None, None] * draft[:, : noisy.shape[1]].float()
+        return clean

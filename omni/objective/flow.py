@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-NEAREST = 0.1
+NEAREST = 0.5
 """1 - t is not taken smaller than this: it bounds the weight of nearly clean inputs"""
 
 
 def draw_times(
-    size: int, generator: torch.Generator, device: torch.device, mean: float = -0.6
+    size: int, generator: torch.Generator, device: torch.device, mean: float = -1.0
 ) -> Float[Tensor, "B"]:
     """Logit-normal times (arXiv:2403.03206, section 3.1); a negative mean draws more noisy ones."""
     normal = torch.randn(size, generator=generator, device=device)

@@ -62,15 +62,18 @@ class Step:
         first, second, _ = self.joint
         if first in senses and second in senses:
             a, b = match(senses[first].rows, senses[second].rows, batch.size)
-            a, b = a[: -(-len(a) // 2)], b[: -(-len(b) // 2)]  # half of them: it costs the most
+            a, b = a[: -(-len(a) // 4)], b[: -(-len(b) // 4)]  # a quarter: it costs the most
             self.fused[first, second] = network.fuse(tokens[first][a], tokens[second][b])
             self.rows[first, second] = senses[first].rows[a]
 
     def losses(self) -> dict[str, Tensor]:
         """Every loss whose weight is not zero, by name (see `LossConfig.total`)."""
         weights, losses = self.weights, {}
-        if weights.contrastive:
-            losses |= self._contrastive()
+        *joint, third = self.joint
+        for name, pairs in {"contrastive": PAIRS, "joint": [(tuple(joint), (third,))]}.items():
+            for a, b in pairs:
+                if getattr(weights, name) and a in self.fused and b in self.fused:
+                    losses[f"{name}/{'+'.join(a)}-{b[0]}"] = self._contrast(a, b)
         if weights.next_token and "text" in self.batch.parts:
             losses |= self._next_token()
         if weights.image_flow and "image" in self.batch.parts:
@@ -83,22 +86,16 @@ class Step:
         """Items of `source` and of `target` that belong to the same samples."""
         return match(self.rows[source], self.rows[target], self.batch.size)
 
-    def _contrastive(self) -> dict[str, Tensor]:
-        """Of every pair of senses present, each item against all of the other sense."""
-        *joint, third = self.joint
-        pairs = [*PAIRS, (tuple(joint), (third,))]
-        pairs = [(a, b) for a, b in pairs if a in self.fused and b in self.fused]
-        group = self.batch.group
-        return {
-            f"contrastive/{'+'.join(a)}-{b[0]}": contrastive_loss(
-                self.fused[a].vector,
-                self.fused[b].vector,
-                group[self.rows[a]],
-                group[self.rows[b]],
-                self.network.scale,
-            )
-            for a, b in pairs
-        }
+    def _contrast(self, a: tuple[str, ...], b: tuple[str, ...]) -> Tensor:
+        """Each item of one set of senses against all of the other."""
+        group, scale = self.batch.group, self.network.scale
+        return contrastive_loss(
+            self.fused[a].vector,
+            self.fused[b].vector,
+            group[self.rows[a]],
+            group[self.rows[b]],
+            scale,
+        )
 
     def _next_token(self) -> dict[str, Tensor]:
         assert self.batch.language is not None

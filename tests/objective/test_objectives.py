@@ -5,7 +5,7 @@ import math
 import torch
 
 from omni.objective.contrastive import contrastive_loss
-from omni.objective.flow import flow_loss, noised
+from omni.objective.flow import NEAREST, flow_loss, noised
 from omni.objective.next_token import next_token_loss
 
 SCALE = torch.tensor(10.0)
@@ -57,7 +57,7 @@ def test_padding_does_not_count() -> None:
 
 def test_flow_loss_is_the_squared_error_of_the_velocity() -> None:
     clean, noise = torch.randn(4, 5, 6), torch.randn(4, 5, 6)
-    time, mask = torch.rand(4) * 0.8, torch.ones(4, 5, dtype=torch.bool)
+    time, mask = torch.rand(4) * (1 - NEAREST), torch.ones(4, 5, dtype=torch.bool)
     mask[0, 3:] = False
     mixed = noised(clean, noise, time)
     predicted = clean + 0.1 * torch.randn_like(clean)
