@@ -58,7 +58,10 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
     torch.set_num_threads(c.threads or len(os.sched_getaffinity(0)))
 
     loader = Loader(config.data, c.seed)
-    tokenizer = find_tokenizer(config, loader, checkpoint)
+    if checkpoint:
+        tokenizer = Tokenizer.load(checkpoint / "tokenizer.json")
+    else:
+        tokenizer = loader.learn_tokenizer(config.model.text.vocab_size)
     torch.manual_seed(c.seed)
     network = Network(config.model, tokenizer.vocab_size).to(device).train()
     optimizers, average = make_optimizers(network, c), Average(network, c.ema)
@@ -92,14 +95,6 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
             if c.sample_every and (done % c.sample_every == 0 or done == c.steps):
                 folder = run / "preview" / f"step-{done:06d}"
                 write_preview(averaged(config, tokenizer, average), loader.samples, folder)
-
-
-def find_tokenizer(config: Config, loader: Loader, checkpoint: Path | None) -> Tokenizer:
-    """That of the checkpoint, or a new one learned from the texts of the training split."""
-    if checkpoint:
-        return Tokenizer.load(checkpoint / "tokenizer.json")
-    languages, texts = zip(*loader.texts(), strict=True)
-    return Tokenizer.train(texts, languages, config.model.text.vocab_size)
 
 
 def compile_blocks(network: Network) -> None:

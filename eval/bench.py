@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from eval.corpus import Corpus, Item
+from eval.corpus import Corpus, Item, choose, item
 from eval.judge import SETTINGS, Judge, load_or_train
 from omni import Omni
 from omni.batch import Sample
@@ -77,6 +77,13 @@ class Bench:
                 settings, self.corpus, self.judges, self.seed, self.note
             )
         return self._judges[sense]
+
+    def untrained(
+        self, samples: list[Sample], source: str, to: str
+    ) -> tuple[list[Sample], list[Item]]:
+        """A few of the samples, and what the control makes from their `source`."""
+        few = choose(samples, CONTROLS, self.seed)
+        return few, self.control.generate([item(s, source) for s in few], to=to, seed=self.seed)
 
     def vectors(
         self, model: Omni, key: tuple[str, str], samples: Sequence[Sample], make: Callable

@@ -8,7 +8,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from omni.interface import pick_device
-from omni.modality.text import Tokenizer
 from omni.network import Network
 from omni.pipeline.loader import Loader
 from omni.presets import PRESETS
@@ -44,8 +43,7 @@ def measure_step(preset: str, device: torch.device) -> tuple[float, float, int]:
     """Samples a second, FLOPs a sample and the batch size; a step includes the optimizer."""
     config = PRESETS[preset]()
     loader = Loader(config.data, config.train.seed)
-    languages, texts = zip(*loader.texts(), strict=True)
-    tokenizer = Tokenizer.train(texts, languages, config.model.text.vocab_size)
+    tokenizer = loader.learn_tokenizer(config.model.text.vocab_size)
     network = Network(config.model, tokenizer.vocab_size).to(device).train()
     optimizers, average = make_optimizers(network, config.train), Average(network, config.train.ema)
     generator = torch.Generator(device)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from eval.bench import CONTROLS, Answer, Bench, Example
+from eval.bench import Answer, Bench, Example
 from eval.corpus import SPLITS, choose, item
 from eval.metrics import Score, edits, error_rate, exactly, matches, measure
 
@@ -27,8 +27,7 @@ def spell(bench: Bench, task: str, split: str, source: str) -> Iterator[tuple[st
     name, size = f"{split}/{task}/{source}->text", len(bench.corpus.gallery(split))
     yield f"{name}/exact", measure(right, bench.seed)
     yield f"{name}/CER", measure(edits(answers, truths), bench.seed, error_rate)
-    few = choose(samples, CONTROLS, bench.seed)
-    control = bench.control.generate([item(s, source) for s in few], to="text", seed=bench.seed)
+    few, control = bench.untrained(samples, source, to="text")
     wrong = matches(control, [sample.text for sample in few])
     yield f"untrained/{name}/exact", measure(wrong, bench.seed)
     yield f"chance/{name}/exact", exactly(1 / size, len(samples), size, bench.seed)

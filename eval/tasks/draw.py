@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from eval.bench import CONTROLS, Answer, Bench, Example
+from eval.bench import Answer, Bench, Example
 from eval.corpus import choose, concept, item
 from eval.metrics import Score, exactly, measure, share
 
@@ -38,8 +38,7 @@ def judged(
         yield f"{name}/judged", measure(right, bench.seed, gallery=classes)
         rows = np.stack([right, real], axis=1)
         yield f"{name}/share", measure(rows, bench.seed, share, gallery=classes)
-        few = choose(samples, CONTROLS, bench.seed)
-        blind = bench.control.generate([item(s, source) for s in few], to=target, seed=bench.seed)
+        few, blind = bench.untrained(samples, source, to=target)
         hits = np.array(judge.name(blind)) == np.array([concept(sample) for sample in few])
         yield f"untrained/{name}/judged", measure(hits, bench.seed, gallery=classes)
         yield f"chance/{name}/judged", exactly(1 / classes, len(samples), classes, bench.seed)

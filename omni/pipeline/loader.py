@@ -42,12 +42,15 @@ class Loader:
         ]
         self._quotas = _share([len(stratum) for stratum in self._strata], config.batch_size)
 
-    def texts(self) -> Iterator[tuple[str, str]]:
-        """Each text of the split with its language: what a tokenizer is trained on."""
+    def learn_tokenizer(self, vocab_size: int) -> Tokenizer:
+        """A tokenizer for the texts of the split, names in other languages included."""
+        languages, texts = [], []
         for sample in self.samples:
-            if sample.text is not None:
-                yield sample.language, sample.text
-            yield from sample.meta.get("names", {}).items()
+            own = {} if sample.text is None else {sample.language: sample.text}
+            for names in (own, sample.meta.get("names", {})):
+                languages += names.keys()
+                texts += names.values()
+        return Tokenizer.train(texts, languages, vocab_size)
 
     def indices(self, step: int) -> list[int]:
         """Which samples make up the batch of a step, in random order.

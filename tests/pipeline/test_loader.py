@@ -26,8 +26,7 @@ def loader() -> Loader:
 
 @pytest.fixture(scope="module")
 def tokenizer(loader: Loader) -> Tokenizer:
-    languages, texts = zip(*loader.texts(), strict=True)
-    return Tokenizer.train(texts, languages, 400)
+    return loader.learn_tokenizer(400)
 
 
 def test_no_sample_comes_again_before_all_of_its_kind_have_come(loader: Loader) -> None:
