@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data import pictures
 
@@ -27,7 +28,7 @@ class Concept:
     keywords: tuple[str, ...]
 
 
-def read_json(npm: Path, package: str, file: str) -> dict | list:
+def read_json(npm: Path, package: str, file: str) -> Any:
     """Read a JSON file of an npm package; ValueError with the remedy when it is missing."""
     path = npm / "node_modules" / package / file
     if not path.is_file():

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 from rich.progress import track
-from webdataset import TarWriter
+from webdataset.writer import TarWriter
 
 from data import pictures, voices
 from data.concepts import NEW_STYLE, STYLES, Concept, read_concepts, read_icons, read_json
@@ -191,7 +191,7 @@ def check(npm: Path, out: Path) -> list[str]:
 def main() -> None:
     """Parse the command line, then build or check."""
     parser = argparse.ArgumentParser(
-        prog="python -m data.emoji", description=__doc__.split("\n")[0]
+        prog="python -m data.emoji", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--npm", type=Path, required=True, help="folder of npm install --prefix")
     parser.add_argument("--out", type=Path, default=Path("data/sample"))

@@ -25,7 +25,9 @@ def resolve(icons: dict, slug: str) -> tuple[str, bool] | None:
 
 def to_svg(icons: dict, slug: str) -> str:
     """Return an icon of an Iconify set as an SVG document, its long side 256 pixels."""
-    name, mirrored = resolve(icons, slug)
+    found = resolve(icons, slug)
+    assert found is not None
+    name, mirrored = found
     icon = icons["icons"][name]
     left, top = icon.get("left", 0), icon.get("top", 0)
     width, height = (icon.get(side, icons.get(side, 16)) for side in ("width", "height"))

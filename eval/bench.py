@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -80,7 +80,7 @@ class Bench:
 
     def untrained(
         self, samples: list[Sample], source: str, to: str
-    ) -> tuple[list[Sample], list[Item]]:
+    ) -> tuple[list[Sample], list[Any]]:
         """A few of the samples, and what the control makes from their `source`."""
         few = choose(samples, CONTROLS, self.seed)
         return few, self.control.generate([item(s, source) for s in few], to=to, seed=self.seed)
@@ -89,8 +89,8 @@ class Bench:
         self, model: Omni, key: tuple[str, str], samples: Sequence[Sample], make: Callable
     ) -> Float[Tensor, "N D"]:
         """Embeddings of `make(sample)` for all samples, computed once per model and `key`."""
-        key = (id(model), *key)
-        if key not in self._vectors:
+        place = (id(model), *key)
+        if place not in self._vectors:
             items = [make(sample) for sample in samples]
-            self._vectors[key] = torch.as_tensor(model.embed(items)).float().cpu()
-        return self._vectors[key]
+            self._vectors[place] = torch.as_tensor(model.embed(items)).float().cpu()
+        return self._vectors[place]

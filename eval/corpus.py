@@ -9,12 +9,11 @@ import PIL.Image
 
 from omni import Audio
 from omni.batch import Sample
+from omni.interface import Item
 from omni.pipeline.shards import read_samples
 
 SENSES = ("text", "image", "audio")
 SPLITS = ("test", "new")
-
-Item = str | PIL.Image.Image | Audio | tuple
 
 
 class Corpus:
@@ -105,16 +104,19 @@ def keyed(seed: int, key: str) -> int:
 
 def picture(sample: Sample) -> PIL.Image.Image:
     """The sample's picture, RGB."""
+    assert sample.image is not None
     return PIL.Image.fromarray(sample.image.permute(1, 2, 0).numpy())
 
 
 def recording(sample: Sample) -> Audio:
     """The sample's recording, float32 in [-1, 1] at 16 kHz."""
+    assert sample.audio is not None
     return Audio(sample.audio.numpy().astype(np.float32) / 32768, 16000)
 
 
 def noisy(sample: Sample, snr: float, seed: int) -> Audio:
     """The recording with white noise at `snr` dB, fixed by seed and key; scaled where it clips."""
+    assert sample.audio is not None
     samples = sample.audio.numpy().astype(np.float32) / 32768
     noise = np.random.default_rng(keyed(seed, sample.key)).standard_normal(len(samples))
     noise *= np.sqrt(np.mean(samples**2) / np.mean(noise**2)) * 10 ** (-snr / 20)

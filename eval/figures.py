@@ -25,11 +25,11 @@ def media(shown: Item, alt: str) -> str:
     """An item as HTML: a picture, a player, or the words themselves; `alt` says what it is."""
     if isinstance(shown, str):
         return f"<span>{escape(shown) or '(nothing)'}</span>"
-    if isinstance(shown, tuple):
-        return " ".join(media(part, alt) for part in shown)
     if isinstance(shown, Audio):
         return sound(shown, alt)
-    return picture(shown, alt)
+    if isinstance(shown, PIL.Image.Image):
+        return picture(shown, alt)
+    return " ".join(media(part, alt) for part in shown)
 
 
 def picture(shown: PIL.Image.Image, alt: str) -> str:
@@ -116,7 +116,7 @@ def curve(name: str, points: np.ndarray) -> str:
     )
 
 
-def running_mean(values: Sequence[float], width: int) -> np.ndarray:
+def running_mean(values: Sequence[float] | np.ndarray, width: int) -> np.ndarray:
     """Mean over the last `width` values (fewer at the beginning)."""
     total = np.concatenate([[0.0], np.cumsum(values)])
     end = np.arange(1, len(total))

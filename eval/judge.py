@@ -96,8 +96,9 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = NETWORKS[config.sense]([names[label] for label in concepts])
-        network = network.to(memory_format=torch.channels_last).train()
-        kernels = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
+        network.train()
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        kernels = [p for p in network.parameters() if p.ndim == 4]
         rest = [p for p in network.parameters() if p.ndim < 4]
         decay = config.weight_decay
         adamw = torch.optim.AdamW(rest, weight_decay=decay)
@@ -164,7 +165,7 @@ def load_or_train(
 def code_digest() -> str:
     """sha256 of the files that decide what a judge learns: the code is a setting too."""
     return hashlib.sha256(
-        "".join(sha256(Path(m.__file__)) for m in (eye, ear, pieces, muon)).encode()
+        "".join(sha256(Path(m.__file__ or "")) for m in (eye, ear, pieces, muon)).encode()
     ).hexdigest()
 
 

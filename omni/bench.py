@@ -79,7 +79,7 @@ def measure_peak(device: torch.device, dtype: torch.dtype) -> float:
 
         def products(a: torch.Tensor = a, repeats: int = repeats) -> None:
             for _ in range(repeats):
-                a @ a
+                torch.mm(a, a)
 
         products()
         for _ in range(3):

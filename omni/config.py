@@ -174,6 +174,7 @@ def _build(cls: type, values: dict[str, Any], where: str) -> Any:
     kwargs = {}
     for name, value in values.items():
         kind = fields[name].type
-        nested = isinstance(kind, type) and dataclasses.is_dataclass(kind)
-        kwargs[name] = _build(kind, value, f"{where}.{name}") if nested else value
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            value = _build(kind, value, f"{where}.{name}")
+        kwargs[name] = value
     return cls(**kwargs)

@@ -229,5 +229,5 @@ def _listed(items: Item | list[Item]) -> list[Item]:
     if isinstance(items, list):
         if not items:
             raise ValueError("items must not be an empty list")
-        return items
+        return [*items]
     return [items]

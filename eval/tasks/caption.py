@@ -19,7 +19,7 @@ def spell(bench: Bench, task: str, split: str, source: str) -> Iterator[tuple[st
     Text is compared in lower case with single spaces. Chance is the pick of one name out of all.
     """
     samples = bench.corpus.queries(split)
-    truths = [sample.text for sample in samples]
+    truths = [sample.text or "" for sample in samples]
     answers = bench.model.generate(
         [item(sample, source) for sample in samples], to="text", seed=bench.seed
     )
@@ -28,13 +28,13 @@ def spell(bench: Bench, task: str, split: str, source: str) -> Iterator[tuple[st
     yield f"{name}/exact", measure(right, bench.seed)
     yield f"{name}/CER", measure(edits(answers, truths), bench.seed, error_rate)
     few, control = bench.untrained(samples, source, to="text")
-    wrong = matches(control, [sample.text for sample in few])
+    wrong = matches(control, [sample.text or "" for sample in few])
     yield f"untrained/{name}/exact", measure(wrong, bench.seed)
     yield f"chance/{name}/exact", exactly(1 / size, len(samples), size, bench.seed)
 
     shown = {sample.key for sample in choose(samples, 12, bench.seed)}
     for sample, answer, ok in zip(samples, answers, right, strict=True):
         if split == "new" and sample.key in shown:
-            real, made = sample.text, [Answer(answer, answer, bool(ok))]
+            real, made = sample.text or "", [Answer(answer, answer, bool(ok))]
             example = Example(task, f"{source}->text", real, item(sample, source), real, made)
             bench.examples.append(example)

@@ -47,5 +47,5 @@ def judged(
         for i, sample in enumerate(samples):
             if sample.key in shown:
                 answer = [Answer(made[i], bench.corpus.names[seen[i]], bool(right[i]))]
-                asked = sample.text, queries[i], reals[i]
+                asked = sample.text or "", queries[i], reals[i]
                 bench.examples.append(Example(task, f"{source}->{target}", *asked, answer))

@@ -87,5 +87,5 @@ def show(bench: Bench, source: str, target: str, split: str = "new", count: int 
     for query, own, row in zip(asked, index, answers.tolist(), strict=True):
         found = [Answer(item(samples[i], target), samples[i].text, i == own) for i in row]
         shown = item(query, source), item(query, target)
-        example = Example("retrieval", f"{source}->{target}", query.text, *shown, found)
+        example = Example("retrieval", f"{source}->{target}", query.text or "", *shown, found)
         bench.examples.append(example)

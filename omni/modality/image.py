@@ -4,6 +4,7 @@ Letters: N pictures, H = W = S pixels, T tokens, P values of a patch, D width.
 """
 
 import math
+from typing import Any
 
 import timm
 import torch
@@ -95,9 +96,9 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, config: ImageConfig, width: int) -> None:
         super().__init__()
-        self.backbone = timm.create_model(config.encoder, features_only=True, out_indices=(-1,))
-        channels = self.backbone.feature_info.channels()[-1]
-        self.project = Projection(channels, width)
+        backbone: Any = timm.create_model(config.encoder, features_only=True, out_indices=(-1,))
+        self.backbone = backbone
+        self.project = Projection(backbone.feature_info.channels()[-1], width)
 
     def forward(self, pixels: Float[Tensor, "N 3 S S"]) -> Tokens:
         """Tokens of normalised pictures; all are present."""

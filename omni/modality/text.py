@@ -152,7 +152,8 @@ class TextDecoder(nn.Module):
 
     def keys(self, memory: Tokens) -> list[KeyValue]:
         """Keys and values of the memory for each block, to be computed once."""
-        return [block.cross.keys(memory.x) for block in self._blocks()]
+        crosses = [block.cross for block in self._blocks()]
+        return [cross.keys(memory.x) for cross in crosses if cross is not None]
 
     def hidden(
         self,

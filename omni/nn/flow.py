@@ -96,8 +96,10 @@ class FlowDecoder(nn.Module):
         """Zero output at the start, and gates half open: call after the general initialisation."""
         nn.init.zeros_(self.patch_out.weight)
         if self.draft is not None:
-            nn.init.normal_(self.draft[1].weight, std=self.draft[1].in_features ** -0.5)
-            nn.init.zeros_(self.draft[3].weight)
+            _, wide, _, last = self.draft
+            assert isinstance(wide, nn.Linear) and isinstance(last, nn.Linear)
+            nn.init.normal_(wide.weight, std=wide.in_features**-0.5)
+            nn.init.zeros_(last.weight)
         for block in self.blocks:
             assert isinstance(block, FlowBlock)
             nn.init.constant_(block.offset[2], 0.5)

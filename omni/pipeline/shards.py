@@ -6,6 +6,7 @@ bytes by extension; nothing is decoded by webdataset, whose own decoders unpickl
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
@@ -30,7 +31,10 @@ def read_members(path: str | Path, split: str) -> Iterator[dict[str, bytes | str
         # Opened and closed here: webdataset's own opener leaves files open, and starts a shell for
         # addresses that begin with `pipe:`.
         with shard.open("rb") as file:
-            members = ({**m, "__url__": str(shard)} for m in tar_file_iterator(file))
+            found: Any = tar_file_iterator(
+                cast(Any, file)
+            )  # annotated as a TarFile, opens it itself
+            members = ({**m, "__url__": str(shard)} for m in found)
             yield from group_by_keys(members)
 
 
