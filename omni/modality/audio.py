@@ -59,7 +59,9 @@ class LogMel(nn.Module):
     def invert(self, frames: Float[Tensor, "M F"]) -> Float[Tensor, "S"]:
         """A waveform whose log-mel is near `frames`, its peak at most 1."""
         power = ((frames.float() * STD + MEAN).exp() - FLOOR).clamp(min=0)
-        wave = self.griffin_lim(self.unmel(power))
+        with torch.random.fork_rng():  # random phases to start from, the same ones every time
+            torch.manual_seed(0)
+            wave = self.griffin_lim(self.unmel(power))
         return wave / wave.abs().max().clamp(min=1)
 
 

@@ -31,9 +31,7 @@ def read_members(path: str | Path, split: str) -> Iterator[dict[str, bytes | str
         # Opened and closed here: webdataset's own opener leaves files open, and starts a shell for
         # addresses that begin with `pipe:`.
         with shard.open("rb") as file:
-            found: Any = tar_file_iterator(
-                cast(Any, file)
-            )  # annotated as a TarFile, opens it itself
+            found: Any = tar_file_iterator(cast(Any, file))  # annotated as if it took a TarFile
             members = ({**m, "__url__": str(shard)} for m in found)
             yield from group_by_keys(members)
 
