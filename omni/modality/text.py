@@ -96,7 +96,7 @@ class TextEncoder(nn.Module):
     row of its own, and is learned about as fast as a class by a classifier.
     """
 
-    runs = (2, 3, 4)
+    longest_run = 4
 
     def __init__(self, config: TextConfig, vocab_size: int, width: int, num_heads: int) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class TextEncoder(nn.Module):
     def _rows(self, ids: Int[Tensor, "N L"]) -> Int[Tensor, "R N L"]:
         """Rows of the table for the runs that end at each token."""
         rows, key = [], ids
-        for back in range(1, self.runs[-1]):
+        for back in range(1, self.longest_run):
             # A congruence modulo a Mersenne prime; 31-bit keys times this stay below 2**63.
             key = (key * 1_000_003 + F.pad(ids, (back, 0))[:, : ids.shape[1]]) % (2**31 - 1)
             rows.append(key % self.ngrams.num_embeddings)

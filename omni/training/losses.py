@@ -88,13 +88,13 @@ class Step:
 
     def _contrast(self, a: tuple[str, ...], b: tuple[str, ...]) -> Tensor:
         """Each item of one set of senses against all of the other."""
-        group, scale = self.batch.group, self.network.scale
+        group = self.batch.group
         return contrastive_loss(
             self.fused[a].vector,
             self.fused[b].vector,
             group[self.rows[a]],
             group[self.rows[b]],
-            scale,
+            self.network.scale,
         )
 
     def _next_token(self) -> dict[str, Tensor]:
