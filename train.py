@@ -25,7 +25,7 @@ from omni.preview import write_preview
 from omni.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from omni.training.log import Log
 from omni.training.losses import Step
-from omni.training.optim import Average, make_optimizers, step_all
+from omni.training.optim import make_average, make_optimizers, step_all
 from omni.training.schedule import learning_rate
 
 
@@ -64,8 +64,10 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
         tokenizer = loader.learn_tokenizer(config.model.text.vocab_size)
     torch.manual_seed(c.seed)
     network = Network(config.model, tokenizer.vocab_size).to(device).train()
-    optimizers, average = make_optimizers(network, c), Average(network, c.ema)
-    start = load_checkpoint(checkpoint, network, optimizers, average) if checkpoint else 0
+    optimizers, average = make_optimizers(network, c), make_average(network, c.ema)
+    start, past = 0, {}
+    if checkpoint:
+        start, past = load_checkpoint(checkpoint, network, optimizers, average)
     if c.compile:
         compile_blocks(network)
 
@@ -77,13 +79,16 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
             # Drawn anew from the step, never a running state: a resumed run is the same run.
             generator.manual_seed(c.seed * 1_000_003 + step)
             with torch.autocast(device.type, torch.bfloat16, enabled=c.precision == "bf16"):
-                forward = Step(network, batch.to(device), config.loss, generator)
+                inputs = network, batch.to(device), config.loss, generator, past
+                forward = Step(*inputs, progress=step / c.steps)
                 losses = forward.losses()
             loss = config.loss.total(losses)
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), c.clip)
             step_all(optimizers, learning_rate(step, c.lr, c.warmup, c.steps))
-            average.update(network, step)
+            average.update_parameters(network)
+            if done >= config.loss.memory_from * c.steps:
+                past = forward.remember(config.loss.memory)
 
             log.advance()
             if done % c.log_every == 0 or done == c.steps:
@@ -91,10 +96,12 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
                 rate = {"samples/s": config.data.batch_size / (time.monotonic() - began)}
                 log.record(done, {k: float(v.detach()) for k, v in numbers.items()} | rate)
             if done % c.save_every == 0 or done == c.steps:
-                save_checkpoint(run, done, config, tokenizer, network, optimizers, average)
+                state = network, optimizers, average, past
+                save_checkpoint(run, done, config, tokenizer, *state)
             if c.sample_every and (done % c.sample_every == 0 or done == c.steps):
                 folder = run / "preview" / f"step-{done:06d}"
-                write_preview(averaged(config, tokenizer, average), loader.samples, folder)
+                model = Omni(average.module, tokenizer, config, c.device)
+                write_preview(model, loader.samples, folder)
 
 
 def compile_blocks(network: Network) -> None:
@@ -102,13 +109,6 @@ def compile_blocks(network: Network) -> None:
     for module in network.modules():
         if isinstance(module, Block | FlowBlock):
             module.compile()
-
-
-def averaged(config: Config, tokenizer: Tokenizer, average: Average) -> Omni:
-    """The model with the averaged weights, as it would be loaded."""
-    network = Network(config.model, tokenizer.vocab_size)
-    network.load_state_dict(average.weights)
-    return Omni(network, tokenizer, config, config.train.device)
 
 
 def _steps(checkpoint: Path) -> int:

@@ -11,7 +11,7 @@ from eval.metrics import Score
 
 NAME = re.compile(
     r"((?P<control>untrained|chance)/)?(?P<split>(unseen-)?(test|new))/(?P<task>[a-z]+)/"
-    r"(?P<direction>(noisy )?[a-z]+(\+[a-z]+)?->[a-z]+)/(?P<metric>[A-Za-z0-9@_]+)"
+    r"(?P<direction>((noisy|direct) )?[a-z]+(\+[a-z]+)?->[a-z]+)/(?P<metric>[A-Za-z0-9@_]+)"
 )
 """Every result but the judge's accuracy on real items, `real/SPLIT/SENSE/judged`."""
 
@@ -145,8 +145,10 @@ def protocol(meta: Mapping) -> str:
         "concepts of the training split, the others are reported apart. R@k is hit rate; ties "
         "count against the query; median is the median rank of the right item. exact and CER "
         "(character error rate) compare lower-case text. judged: accuracy of a classifier "
-        f"trained on real training items only, on at most {meta['limit']} items; real: the same "
-        "on the real items of the same queries; share: one over the other. Noisy speech: white "
+        f"trained on real training items only, on at most {meta['limit']} items (a quarter of them "
+        "for direct); real: the same on the real items of the same queries; share: one over the "
+        "other. Pictures from speech and speech from pictures go by way of a text that the model "
+        "writes; direct: without. Noisy speech: white "
         f"noise at {meta['snr']:g} dB. Intervals: 95 %, bootstrap over queries, 1,000 resamples. "
         f"Seed {meta['seed']}, data {meta['data'][:12]}, torch {meta['torch']}, "
         f"{meta['threads']} threads, {meta['machine']}."

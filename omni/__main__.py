@@ -61,24 +61,22 @@ def _parser() -> argparse.ArgumentParser:
     }
     for name, text in helps.items():
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument(
-            "items", nargs="+", help='files or texts; "-": lines of standard input'
-        )
+        command.add_argument("items", nargs="+", help='files or texts; "-": standard input')
         command.add_argument("--model", help="run, folder or hub name (default: runs/demo)")
         command.add_argument("--device", default="auto")
         if name in ("draw", "speak"):
             command.add_argument("--out", type=Path, default=Path(), help="folder for the results")
             command.add_argument("--seed", type=int, default=0)
-            command.add_argument("--steps", type=int, default=32)
+            command.add_argument("--steps", type=int, default=10)
             command.add_argument("--guidance", type=float, default=3.0)
+            command.add_argument("--direct", action="store_true", help="without words between")
         else:
             command.add_argument("--to", type=Path, help="file for the results (default: terminal)")
         if name in ("caption", "transcribe"):
             command.add_argument("--language", default="en")
         if name == "search":
-            command.add_argument(
-                "--gallery", nargs="+", required=True, help="files, folders or texts to search in"
-            )
+            where = "files, folders or texts to search in"
+            command.add_argument("--gallery", nargs="+", required=True, help=where)
             command.add_argument("-k", type=int, default=5, help="answers a query")
     command = commands.add_parser("bench", help="how fast this machine trains")
     command.add_argument("what", choices=("step",))
@@ -153,7 +151,7 @@ def _write(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> Non
 def _make(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None:
     names, items = _read_all(arguments.items, errors)
     sense = "image" if arguments.command == "draw" else "audio"
-    settings = {k: getattr(arguments, k) for k in ("seed", "steps", "guidance")}
+    settings = {k: getattr(arguments, k) for k in ("seed", "steps", "guidance", "direct")}
     made = model.generate(items, to=sense, **settings) if items else []
     arguments.out.mkdir(parents=True, exist_ok=True)
     for number, (name, result) in enumerate(zip(names, made, strict=True)):

@@ -39,11 +39,8 @@ class Part:
 
     def to(self, device: Any) -> "Part":
         """The same part on another device."""
-        return Part(
-            self.data.to(device, non_blocking=True),
-            self.rows.to(device, non_blocking=True),
-            self.lengths.to(device, non_blocking=True),
-        )
+        tensors = self.data, self.rows, self.lengths
+        return Part(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
 
 @dataclass(frozen=True)

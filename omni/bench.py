@@ -12,7 +12,7 @@ from omni.network import Network
 from omni.pipeline.loader import Loader
 from omni.presets import PRESETS
 from omni.training.losses import Step
-from omni.training.optim import Average, make_optimizers, step_all
+from omni.training.optim import make_average, make_optimizers, step_all
 
 WARM_UP, COUNTED = 6, 10
 
@@ -26,11 +26,10 @@ def run(what: str, preset: str, device_name: str) -> None:
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {preset!r}")
     device = pick_device(device_name)
-    threads = len(os.sched_getaffinity(0))
-    torch.set_num_threads(threads)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     rate, flops, size = measure_step(preset, device)
     peak = measure_peak(device, torch.bfloat16)
-    print(f"device              {device}, {threads} threads")
+    print(f"device              {device}, {torch.get_num_threads()} threads")
     print(f"batch               {size} samples")
     print(f"training            {rate:.1f} triplets/s")
     print(f"FLOPs               {flops / 1e9:.2f} G a triplet (matrix products and convolutions)")
@@ -45,29 +44,30 @@ def measure_step(preset: str, device: torch.device) -> tuple[float, float, int]:
     loader = Loader(config.data, config.train.seed)
     tokenizer = loader.learn_tokenizer(config.model.text.vocab_size)
     network = Network(config.model, tokenizer.vocab_size).to(device).train()
-    optimizers, average = make_optimizers(network, config.train), Average(network, config.train.ema)
-    generator = torch.Generator(device)
+    optimizers = make_optimizers(network, config.train)
+    average = make_average(network, config.train.ema)
+    generator, past = torch.Generator(device), {}
+    batches = loader.batches(0, WARM_UP + 2 * COUNTED, tokenizer, config.model)
     half = config.train.precision == "bf16"
 
-    def step(number: int) -> None:
-        batch = loader.batch(number, tokenizer, config.model).to(device)
-        generator.manual_seed(number)
+    def step() -> None:
+        nonlocal past
+        batch = next(batches).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            losses = Step(network, batch, config.loss, generator).losses()
+            forward = Step(network, batch, config.loss, generator, past)
+            losses = forward.losses()
         config.loss.total(losses).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.train.clip)
         step_all(optimizers, config.train.lr)
-        average.update(network, number)
+        average.update_parameters(network)
+        past = forward.remember(config.loss.memory)
 
-    for number in range(WARM_UP):
-        step(number)
-    steps = range(WARM_UP, WARM_UP + COUNTED)
-    seconds = _time(lambda: [step(number) for number in steps], device)
+    _seconds(step, WARM_UP, device)
+    seconds = _seconds(step, COUNTED, device)
     with FlopCounterMode(display=False) as counter:
-        for number in steps:
-            step(number)
-    samples = COUNTED * config.data.batch_size
-    return samples / seconds, counter.get_total_flops() / samples, config.data.batch_size
+        _seconds(step, COUNTED, device)
+    size = config.data.batch_size
+    return size / seconds, counter.get_total_flops() / COUNTED / size, size
 
 
 def measure_peak(device: torch.device, dtype: torch.dtype) -> float:
@@ -75,23 +75,17 @@ def measure_peak(device: torch.device, dtype: torch.dtype) -> float:
     best = 0.0
     for size in (1024, 2048) if device.type == "cpu" else (4096, 8192):
         a = torch.randn(size, size, device=device).to(dtype)
-        repeats = 20
-
-        def products(a: torch.Tensor = a, repeats: int = repeats) -> None:
-            for _ in range(repeats):
-                torch.mm(a, a)
-
-        products()
-        for _ in range(3):
-            best = max(best, 2 * size**3 * repeats / _time(products, device))
+        for _ in range(4):
+            best = max(best, 2 * size**3 / _seconds(lambda a=a: a @ a, 20, device))
     return best
 
 
-def _time(work: Callable[[], object], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+def _seconds(work: Callable[[], object], times: int, device: torch.device) -> float:
+    """Mean of so many calls."""
+    synchronize = torch.get_device_module(device).synchronize
+    synchronize()
     start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    for _ in range(times):
+        work()
+    synchronize()
+    return (time.perf_counter() - start) / times

@@ -102,16 +102,24 @@ class LossConfig:
     """of every pair of senses"""
     joint: float = 0.25
     """contrast of two senses together with the third"""
+    within: float = 0.5
+    """contrast of pictures, and of recordings, with others of the same thing"""
+    memory: int = 4096
+    """past vectors of each sense that are candidates for the contrast too"""
+    memory_from: float = 0.6
+    """share of the steps before they are: at first vectors change too fast to be kept"""
     next_token: float = 0.5
     """from every source of a text"""
     image_flow: float = 1.0
     audio_flow: float = 1.0
     length: float = 0.2
     """of speech, in log frames"""
-    draw_share: float = 1.0
+    draw_share: float = 0.4
     """share of a batch's pictures that their decoder learns to draw"""
-    speak_share: float = 1.0
+    speak_share: float = 0.5
     """share of a batch's recordings that their decoder learns to speak"""
+    from_text: float = 0.9
+    """share of these that are made from a text; the other senses have the rest"""
 
     def total(self, losses: dict[str, Any]) -> Any:
         """The weighted sum of losses that are named FIELD or FIELD/DETAIL."""

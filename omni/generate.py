@@ -1,39 +1,97 @@
-"""Sampling: text token by token with a cache, pictures and speech by integrating a flow.
+"""Sampling: text by beam search with a cache, pictures and speech by integrating a flow.
 
-Letters: N items, T patches, P values of a patch.
+Several candidates are made of everything; the model's own retrieval vectors help to choose.
+Letters: N items, K candidates, L tokens, T patches, P values of a patch.
 """
 
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from omni.batch import Tokens
+from omni.batch import Part, Tokens
 from omni.modality.audio import frame_mask
-from omni.modality.text import END
-from omni.network import Network
+from omni.modality.text import END, PAD
+from omni.network import Fused, Network
 
 MIN_FRAMES = 16
 """shortest speech, in log-mel frames"""
 
 
 @torch.no_grad()
-def write(network: Network, memory: Tokens, language: Int[Tensor, "N"]) -> list[list[int]]:
-    """The most probable token ids after the token of the language, greedily, to the end."""
-    decoder = network.text_decoder
+def write(
+    network: Network, fused: Fused, language: Int[Tensor, "N"], candidates: int
+) -> list[list[int]]:
+    """The token ids after the token of the language that suit the source best.
+
+    Beam search finds the `candidates` likeliest. Of these the one is chosen whose log-probability
+    and scaled cosine with the source's vector have the largest sum: the decoder's word for it and
+    the contrast's.
+    """
+    ids, log_p = _beams(network, fused.tokens, language, candidates)
+    if candidates > 1:
+        flat = ids.flatten(0, 1)
+        rows = torch.arange(len(flat), device=flat.device)
+        texts = network.fuse(network.encode("text", Part(flat, rows, (flat != PAD).sum(1))))
+        cosines = (texts.vector.view(len(ids), candidates, -1) * fused.vector[:, None]).sum(-1)
+        log_p = log_p + network.scale * cosines
+    return ids[torch.arange(len(ids)), log_p.argmax(1)].tolist()
+
+
+def _beams(
+    network: Network, memory: Tokens, language: Int[Tensor, "N"], beams: int
+) -> tuple[Int[Tensor, "N K L"], Float[Tensor, "N K"]]:
+    """The likeliest texts of each item, padded after their ends, and their log-probabilities."""
+    decoder, size, device = network.text_decoder, len(language), language.device
+    rows = torch.arange(size, device=device).repeat_interleave(beams)
+    memory, ids = memory[rows], language[rows, None]
     keys, past = decoder.keys(memory), None
-    token, written = language[:, None], []
-    done = torch.zeros(len(language), dtype=torch.bool, device=language.device)
+    log_p = torch.full((size, beams), -torch.inf, device=device)
+    log_p[:, 0] = 0  # at first all beams of an item are the same
     for _ in range(network.config.text.max_tokens):
-        logits, past = decoder(token, keys, memory.mask, past)
-        token = logits[:, -1:].argmax(-1)
-        written.append(token[:, 0])
-        done |= token[:, 0] == END
-        if done.all():
+        logits, past = decoder(ids[:, -1:], keys, memory.mask, past)
+        logits[..., PAD] = -torch.inf
+        step = logits[:, -1].float().log_softmax(-1)
+        ended = (ids[:, -1] == END) | (ids[:, -1] == PAD)
+        if ended.all():
             break
-    return torch.stack(written, 1).tolist()
+        # What has ended goes on with padding, which costs nothing.
+        step[ended] = -torch.inf
+        step[ended, PAD] = 0
+        vocabulary = step.shape[1]
+        log_p, best = (log_p.view(-1, 1) + step).view(size, -1).topk(beams)
+        origin = (best // vocabulary + beams * torch.arange(size, device=device)[:, None]).view(-1)
+        ids = torch.cat([ids[origin], (best % vocabulary).view(-1, 1)], 1)
+        past = [(k[origin], v[origin]) for k, v in past]
+    return ids[:, 1:].view(size, beams, -1), log_p
+
+
+@torch.no_grad()
+def make(
+    network: Network,
+    sense: str,
+    fused: Fused,
+    generators: list[torch.Generator],
+    steps: int,
+    guidance: float,
+    candidates: int,
+) -> tuple[Tensor, Int[Tensor, "N"]]:
+    """A picture [N 3 S S] or log-mel frames [N M F] for each item, and how many frames are valid.
+
+    Of `candidates` for each item the one is kept whose own vector is nearest to the source's
+    (as in DALL-E, arXiv:2102.12092, section 2.6).
+    """
+    frames, lengths = _sizes(network, sense, fused.tokens)
+    signals, cosines = [], []
+    for _ in range(candidates):
+        patches = sample_flow(network, sense, fused.tokens, lengths, generators, steps, guidance)
+        signals.append(network.signal(sense, patches))
+        vector = network.fuse(network.encode_signal(sense, signals[-1], frames)).vector
+        cosines.append((vector * fused.vector).sum(-1))
+    best = torch.stack(cosines).argmax(0)
+    return torch.stack(signals)[best, torch.arange(len(best))], frames
 
 
 @torch.no_grad()
@@ -53,32 +111,30 @@ def sample_flow(
     becomes does not depend on its neighbours.
     """
     flow, device = network.flow(sense), memory.x.device
-    size = int(lengths.max())
-    patch_dim = flow.patch_out.out_features
-    x = torch.stack(
-        [_noise(g, int(n), size, patch_dim) for g, n in zip(generators, lengths, strict=True)]
-    )
-    x, n = x.to(device), len(x)
+    n, size = len(lengths), int(lengths.max())
+    shapes = [(int(length), flow.patch_out.out_features) for length in lengths]
+    noise = [torch.randn(s, generator=g) for s, g in zip(shapes, generators, strict=True)]
+    x = pad_sequence(noise, batch_first=True).to(device)
     mask = frame_mask(lengths, size).repeat(2, 1)
-    positions = network.positions(sense, size)
     both = Tokens(memory.x.repeat(2, 1, 1), memory.mask.repeat(2, 1))
     drop = torch.arange(2 * n, device=device) >= n
     times = torch.linspace(0, 1, steps + 1).tolist()
     for now, then in pairwise(times):
         time = torch.full((2 * n,), now, device=device)
-        clean = flow(x.repeat(2, 1, 1), mask, time, positions, both.x, both.mask, drop)
+        clean = flow(x.repeat(2, 1, 1), mask, time, both.x, both.mask, drop)
         clean = torch.lerp(clean[n:], clean[:n], guidance)
         x = x + (clean - x) * (then - now) / (1 - now)
     return x
 
 
-def _noise(generator: torch.Generator, length: int, size: int, patch_dim: int) -> Tensor:
-    noise = torch.randn(length, patch_dim, generator=generator)
-    return F.pad(noise, (0, 0, 0, size - length))
-
-
-@torch.no_grad()
-def predict_lengths(network: Network, memory: Tokens) -> Int[Tensor, "N"]:
-    """Number of log-mel frames that speech for each item takes."""
-    longest = network.config.audio.max_frames
-    return network.num_frames(memory).exp().round().long().clamp(MIN_FRAMES, longest)
+def _sizes(
+    network: Network, sense: str, memory: Tokens
+) -> tuple[Int[Tensor, "N"], Int[Tensor, "N"]]:
+    """Log-mel frames that speech for each item takes (for pictures, 1), and patches."""
+    config, size, device = network.config, len(memory.x), memory.x.device
+    if sense == "image":
+        count = (config.image.size // config.image.patch) ** 2
+        return torch.ones(size, device=device).long(), torch.full((size,), count, device=device)
+    predicted = network.num_frames(memory).exp().round().long()
+    frames = predicted.clamp(MIN_FRAMES, config.audio.max_frames)
+    return frames, (frames + config.audio.patch - 1) // config.audio.patch

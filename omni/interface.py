@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from omni import generate as sampling
 from omni import pretrained
-from omni.batch import SENSES, Sample, Tokens
+from omni.batch import SENSES, Sample
 from omni.config import Config
 from omni.modality import audio as sound
 from omni.modality import image as picture
@@ -28,7 +28,6 @@ from omni.pipeline.decode import IMAGES, SOUNDS, decode_audio, decode_image
 
 CHUNK = 64
 """items that go through the network at once"""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +70,7 @@ def read(path: str | Path) -> str | Image.Image | Audio:
 
 def load(name: str | Path | None = None, device: str = "auto") -> "Omni":
     """A model by run, folder or hub name; by default $OMNI_MODEL or else runs/demo."""
-    found = pretrained.load(name or os.environ.get("OMNI_MODEL", "runs/demo"))
-    return Omni(found.network, found.tokenizer, found.config, device)
+    return Omni(*pretrained.load(name or os.environ.get("OMNI_MODEL", "runs/demo")), device)
 
 
 def pick_device(name: str) -> torch.device:
@@ -101,7 +99,8 @@ class Omni:
 
     def embed(self, items: Item | list[Item]) -> Float[Tensor, "N E"]:
         """Unit vectors of one space; the cosine of two is their dot product. On the CPU."""
-        return torch.stack(self._each(_listed(items), lambda fused, _: list(fused.vector.cpu())))
+        samples = self._samples(items)
+        return torch.stack(self._each(samples, lambda fused, _: list(fused.vector.cpu())))
 
     def retrieve(
         self, query: Item, gallery: list[Item] | Float[Tensor, "G E"], k: int = 5
@@ -118,75 +117,62 @@ class Omni:
         to: str,
         *,
         seed: int = 0,
-        steps: int = 32,
+        steps: int = 10,
         guidance: float = 3.0,
+        candidates: int = 4,
+        direct: bool = False,
         language: str = "en",
     ) -> Any:
         """Text, pictures or speech from any senses.
 
         `to` is "text", "image" or "audio"; `steps` and `guidance` shape pictures and speech,
-        `language` text. Item i of a list is drawn from (seed, i). Raises `ValueError` for a value
-        out of range.
+        `language` text. Of `candidates` made for each item the one is kept that the model's own
+        vectors find the best (see `omni.generate`). A picture or speech of what comes without
+        text is made from the text that the model writes of it, as in a chain of modalities
+        (SpeechGPT, arXiv:2305.11000); with `direct` it is made from the source itself. Item i of
+        a list is drawn from (seed, i). Raises `ValueError` for a value out of range.
         """
         if to not in SENSES:
             raise ValueError(f"to must be one of {', '.join(SENSES)}; got {to!r}")
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}")
-        listed = _listed(items)
-        code = self.tokenizer.language(language)
+        for name, value in (("steps", steps), ("candidates", candidates)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        samples, code = self._samples(items), self.tokenizer.language(language)
+
+        def write(fused: Fused, indices: list[int]) -> list[str]:
+            languages = torch.full((len(indices),), code, device=self.device)
+            ids = sampling.write(self.network, fused, languages, candidates)
+            return [self.tokenizer.decode(row) for row in ids]
 
         def make(fused: Fused, indices: list[int]) -> list[Any]:
-            memory = fused.tokens
-            if to == "text":
-                languages = torch.full((len(indices),), code, device=self.device)
-                ids = sampling.write(self.network, memory, languages)
-                return [self.tokenizer.decode(row) for row in ids]
             generators = [torch.Generator().manual_seed(seed * 1_000_003 + i) for i in indices]
+            signals, frames = sampling.make(
+                self.network, to, fused, generators, steps, guidance, candidates
+            )
             if to == "image":
-                return self._draw(memory, generators, steps, guidance)
-            return self._speak(memory, generators, steps, guidance)
+                return [picture.to_pil(pixels) for pixels in signals]
+            invert, rate = self.network.log_mel.invert, self.config.model.audio.sample_rate
+            mels = zip(signals, frames.tolist(), strict=True)
+            return [Audio(invert(mel[:, :n]).cpu().numpy(), rate) for mel, n in mels]
 
         half = self.config.train.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            made = self._each(listed, make)
+            wordless = [i for i, sample in enumerate(samples) if sample.text is None]
+            if to != "text" and wordless and not direct:
+                words = self._each([samples[i] for i in wordless], write)
+                for i, text in zip(wordless, words, strict=True):
+                    samples[i] = Sample("query", text=text)
+            made = self._each(samples, write if to == "text" else make)
         return made if isinstance(items, list) else made[0]
 
-    def _draw(
-        self, memory: Tokens, generators: list[torch.Generator], steps: int, guidance: float
-    ) -> list[Image.Image]:
-        config = self.config.model.image
-        count = (config.size // config.patch) ** 2
-        lengths = torch.full((len(generators),), count, device=self.device)
-        patches = sampling.sample_flow(
-            self.network, "image", memory, lengths, generators, steps, guidance
-        )
-        return [picture.to_pil(pixels) for pixels in picture.unpatchify(patches, config.patch)]
-
-    def _speak(
-        self, memory: Tokens, generators: list[torch.Generator], steps: int, guidance: float
-    ) -> list[Audio]:
-        config = self.config.model.audio
-        frames = sampling.predict_lengths(self.network, memory)
-        lengths = (frames + config.patch - 1) // config.patch
-        patches = sampling.sample_flow(
-            self.network, "audio", memory, lengths, generators, steps, guidance
-        )
-        mels = sound.unpatchify(patches, config.patch)
-        waves = [
-            self.network.log_mel.invert(mel[:, :n])
-            for mel, n in zip(mels, frames.tolist(), strict=True)
-        ]
-        return [Audio(wave.cpu().numpy(), config.sample_rate) for wave in waves]
-
     @torch.no_grad()
-    def _each(self, items: list[Item], make: Callable[[Fused, list[int]], list[T]]) -> list[T]:
-        """Runs items of the same senses through the network together; answers in their order."""
-        samples = [self._sample(item) for item in items]
+    def _each(self, samples: list[Sample], make: Callable[[Fused, list[int]], list]) -> list:
+        """Runs samples of the same senses through the network together; answers in their order."""
         groups: dict[tuple[str, ...], list[int]] = {}
         for index, sample in enumerate(samples):
-            senses = tuple(s for s in ("audio", "image", "text") if _of(sample, s) is not None)
+            senses = tuple(s for s in sorted(SENSES) if getattr(sample, s) is not None)
             groups.setdefault(senses, []).append(index)
-        answers: dict[int, T] = {}
+        answers: dict[int, Any] = {}
         for senses, members in groups.items():
             for start in range(0, len(members), CHUNK):
                 indices = members[start : start + CHUNK]
@@ -194,7 +180,12 @@ class Omni:
                 parts = batch.to(self.device).parts
                 fused = self.network.fuse(*(self.network.encode(s, parts[s]) for s in senses))
                 answers.update(zip(indices, make(fused, indices), strict=True))
-        return [answers[index] for index in range(len(items))]
+        return [answers[index] for index in range(len(samples))]
+
+    def _samples(self, items: Item | list[Item]) -> list[Sample]:
+        if isinstance(items, list) and not items:
+            raise ValueError("items must not be an empty list")
+        return [self._sample(item) for item in (items if isinstance(items, list) else [items])]
 
     def _sample(self, item: Item) -> Sample:
         """An item as a sample of the loader. Raises `ValueError` for what is none."""
@@ -219,15 +210,3 @@ class Omni:
         if not found:
             raise ValueError("a query must hold at least one sense, got none")
         return Sample(key="query", **found)
-
-
-def _of(sample: Sample, sense: str) -> Any:
-    return {"image": sample.image, "audio": sample.audio, "text": sample.text}[sense]
-
-
-def _listed(items: Item | list[Item]) -> list[Item]:
-    if isinstance(items, list):
-        if not items:
-            raise ValueError("items must not be an empty list")
-        return [*items]
-    return [items]

@@ -56,23 +56,17 @@ class Network(nn.Module):
         self.length = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
         drawn, spoken = config.image, config.audio
         side, frames = drawn.size // drawn.patch, -(-spoken.max_frames // spoken.patch)
+        cells, times = grid(side, side, config.flow_width), sequence(frames, config.flow_width)
         self.flows = nn.ModuleDict(
             {
-                "image": self._flow(3 * drawn.patch**2, side**2),
-                "audio": self._flow(spoken.num_mels * spoken.patch, frames),
+                "image": FlowDecoder(config, 3 * drawn.patch**2, cells),
+                "audio": FlowDecoder(config, spoken.num_mels * spoken.patch, times),
             }
         )
         self.apply(init_weights)
         for part in (self.encoders["text"], *self.flows.values()):
             assert isinstance(part, TextEncoder | FlowDecoder)
             part.start()
-
-    def _flow(self, patch_dim: int, max_patches: int) -> FlowDecoder:
-        c = self.config
-        heads = c.flow_width * c.num_heads // c.width  # of the same size as everywhere
-        return FlowDecoder(
-            patch_dim, c.flow_width, c.flow_depth, heads, c.width, c.flow_draft, max_patches
-        )
 
     def flow(self, sense: str) -> FlowDecoder:
         """The decoder that draws (image) or speaks (audio)."""
@@ -87,31 +81,31 @@ class Network(nn.Module):
 
     def encode(self, sense: str, part: Part, generator: torch.Generator | None = None) -> Tokens:
         """Tokens of one sense, ready for `fuse`; with a generator, of augmented inputs."""
-        if sense == "image":
-            tokens = self._encode_image(part, generator)
-        elif sense == "audio":
-            tokens = self._encode_audio(part, generator)
+        if sense == "text":
+            return self._place("text", self.encoders["text"](part.data))
+        if sense == "audio":
+            lengths = self.log_mel.num_frames(part.lengths)
+            if generator is None:
+                signal = self.log_mel(part.data)
+            else:
+                signal = self.log_mel(audio.add_noise(part.data, part.lengths, generator))
+                signal, lengths = audio.augment(signal, lengths, generator)
         else:
-            tokens = self.encoders["text"](part.data)
+            signal, lengths = image.normalize(part.data), part.lengths
+            if generator is not None:
+                signal = image.augment(signal, generator)
+        return self.encode_signal(sense, signal, lengths)
+
+    def encode_signal(self, sense: str, signal: Tensor, lengths: Int[Tensor, "N"]) -> Tokens:
+        """Tokens of normalised pictures [N 3 S S], or of log-mel frames [N M F] so many long."""
+        encoder = self.encoders[sense]
+        return self._place(sense, encoder(signal, lengths) if sense == "audio" else encoder(signal))
+
+    def _place(self, sense: str, tokens: Tokens) -> Tokens:
         position = sequence(tokens.x.shape[1], self.config.width, tokens.x.device)
         kind = self.sense.weight[SENSES.index(sense)]
         # Faint positions: the mean over the tokens, which is the vector, is of what they say.
         return Tokens(self.projections[sense](tokens.x) + kind + 0.1 * position, tokens.mask)
-
-    def _encode_image(self, part: Part, generator: torch.Generator | None) -> Tokens:
-        pixels = image.normalize(part.data)
-        if generator is not None:
-            pixels = image.augment(pixels, generator)
-        return self.encoders["image"](pixels)
-
-    def _encode_audio(self, part: Part, generator: torch.Generator | None) -> Tokens:
-        samples, lengths = part.data, self.log_mel.num_frames(part.lengths)
-        if generator is not None:
-            samples = audio.add_noise(samples, part.lengths, generator)
-        frames = self.log_mel(samples)
-        if generator is not None:
-            frames, lengths = audio.augment(frames, lengths, generator)
-        return self.encoders["audio"](frames, lengths)
 
     def fuse(self, *senses: Tokens) -> Fused:
         """One pass of the shared transformer over one sense or several of the same items.
@@ -151,13 +145,11 @@ class Network(nn.Module):
         lengths = (self.log_mel.num_frames(part.lengths) + patch - 1) // patch
         return x, audio.frame_mask(lengths, x.shape[1])
 
-    def positions(self, sense: str, num_patches: int) -> Float[Tensor, "T D"]:
-        """Positions of the patches of a flow decoder."""
-        width, device = self.config.flow_width, self.head.weight.device
+    def signal(self, sense: str, patches: Float[Tensor, "N T P"]) -> Tensor:
+        """The inverse of `patches`: normalised pictures [N 3 S S] or log-mel frames [N M F]."""
         if sense == "image":
-            side = self.config.image.size // self.config.image.patch
-            return grid(side, side, width, device)
-        return sequence(num_patches, width, device)
+            return image.unpatchify(patches, self.config.image.patch)
+        return audio.unpatchify(patches, self.config.audio.patch)
 
 
 def take(part: Part, index: Int[Tensor, "K"]) -> Part:

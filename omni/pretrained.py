@@ -3,7 +3,6 @@
 Tensors are stored as safetensors only: nothing in a model folder can run code.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -16,16 +15,6 @@ from omni.network import Network
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 
 
-@dataclass(frozen=True)
-class Pretrained:
-    """What a model folder holds."""
-
-    config: Config
-    tokenizer: Tokenizer
-    network: Network
-    folder: Path
-
-
 def save(folder: Path, config: Config, tokenizer: Tokenizer, weights: dict[str, Tensor]) -> None:
     """Writes the three files into an existing folder."""
     (folder / "config.json").write_text(config.to_json())
@@ -33,7 +22,7 @@ def save(folder: Path, config: Config, tokenizer: Tokenizer, weights: dict[str, 
     save_file({k: v.contiguous() for k, v in weights.items()}, folder / "model.safetensors")
 
 
-def load(name: str | Path) -> Pretrained:
+def load(name: str | Path) -> tuple[Network, Tokenizer, Config]:
     """From a model folder, the newest checkpoint of a run, or a repository of the Hugging Face hub.
 
     Raises `ValueError` when there is no such model or its files do not fit together.
@@ -48,7 +37,7 @@ def load(name: str | Path) -> Pretrained:
         there = "lacks" if key in expected else "has unknown"
         raise ValueError(f"{folder}/model.safetensors {there} tensor {key!r}")
     network.load_state_dict(weights)
-    return Pretrained(config, tokenizer, network.eval(), folder)
+    return network, tokenizer, config
 
 
 def find(name: str | Path) -> Path:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from PIL import Image
+import torch
+from torchvision.transforms.functional import to_tensor
+from torchvision.utils import save_image
 
 from omni.batch import Sample
 from omni.interface import Audio, Omni
@@ -25,11 +27,8 @@ def write_preview(model: Omni, samples: list[Sample], folder: Path) -> None:
     texts = [s.text for s in whole if s.text is not None]
     rows = [images, model.generate(texts, to="image"), model.generate(sounds, to="image")]
     size = model.config.model.image.size
-    sheet = Image.new("RGB", (size * len(whole), size * len(rows)), "white")
-    for y, row in enumerate(rows):
-        for x, image in enumerate(row):
-            sheet.paste(image.resize((size, size)), (x * size, y * size))
-    sheet.save(folder / "image.png")
+    cells = [to_tensor(image.resize((size, size))) for row in rows for image in row]
+    save_image(torch.stack(cells), folder / "image.png", nrow=len(whole), padding=0)
     captions = model.generate(images, to="text")
     transcripts = model.generate(sounds, to="text")
     lines = [

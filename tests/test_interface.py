@@ -8,7 +8,10 @@ import torch
 from PIL import Image
 
 import omni
+from omni import generate as sampling
 from omni.interface import Audio, Omni
+from omni.modality.text import PAD
+from omni.pipeline.collate import collate
 from omni.pipeline.synthetic import make_samples
 
 WHOLE = [s for s in make_samples("test", 120) if None not in (s.image, s.audio, s.text)]
@@ -89,6 +92,56 @@ def test_every_direction_is_generated_and_the_seed_decides(
         torch.rand(1)  # whatever else drew random numbers since
         spoken = tiny_model.generate(source, to="audio", steps=4)
         np.testing.assert_array_equal(speech.samples, spoken.samples)
+
+
+def test_of_several_candidates_the_nearest_is_kept(
+    tiny_model: Omni, triplets: tuple[list[Image.Image], list[Audio], list[str]]
+) -> None:
+    texts = triplets[2]
+    wanted = tiny_model.embed(list(texts))
+    for sense in ("image", "audio"):
+        one, four = (
+            (tiny_model.embed(tiny_model.generate(texts, sense, candidates=n)) * wanted).sum(1)
+            for n in (1, 4)
+        )
+        assert four.mean() > one.mean()  # the first of the four is the one
+    with pytest.raises(ValueError, match="candidates must be at least 1, got 0"):
+        tiny_model.generate(texts, "image", candidates=0)
+
+
+def test_a_beam_knows_the_likelihood_of_what_it_found(
+    tiny_model: Omni, triplets: tuple[list[Image.Image], list[Audio], list[str]]
+) -> None:
+    images, network = triplets[0], tiny_model.network
+    batch = collate([tiny_model._sample(i) for i in images], tiny_model.tokenizer, network.config)
+    with torch.no_grad():
+        memory = network.fuse(network.encode("image", batch.parts["image"])).tokens
+        language = torch.full((len(images),), tiny_model.tokenizer.language("en"))
+        greedy, alone = sampling._beams(network, memory, language, 1)
+        ids, log_p = sampling._beams(network, memory, language, 3)
+        assert (log_p[:, 0] >= alone[:, 0] - 1e-4).all()
+        assert (log_p.diff(dim=1) <= 0).all()
+        decoder = network.text_decoder
+        for found, said in ((greedy[:, 0], alone[:, 0]), (ids[:, 2], log_p[:, 2])):
+            inputs = torch.cat([language[:, None], found[:, :-1]], 1)
+            logits, _ = decoder(inputs, decoder.keys(memory), memory.mask)
+            logits[..., PAD] = -torch.inf
+            every = logits.log_softmax(-1).gather(2, found[..., None])[..., 0]
+            torch.testing.assert_close((every * (found != PAD)).nan_to_num().sum(1), said)
+
+
+def test_what_is_heard_is_drawn_from_its_transcript_unless_asked_directly(
+    tiny_model: Omni, triplets: tuple[list[Image.Image], list[Audio], list[str]]
+) -> None:
+    sound = triplets[1][0]
+    words = tiny_model.generate(sound, to="text")
+    by_words, straight = (
+        np.asarray(tiny_model.generate(sound, to="image", direct=direct), int)
+        for direct in (False, True)
+    )
+    from_text = np.asarray(tiny_model.generate(words, to="image"), int)
+    np.testing.assert_array_equal(by_words, from_text)
+    assert np.abs(straight - from_text).max() > 2
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from omni.modality.text import Tokenizer
 from omni.network import Network, take
 from omni.pipeline.loader import Loader
 from omni.presets import PRESETS, debug
-from omni.training.losses import JOINT, Step
+from omni.training.losses import JOINT, Kept, Step
 
 CONFIG: Config = debug()
 
@@ -89,6 +89,31 @@ def test_every_parameter_gets_a_gradient(name: str, loader: Loader, tokenizer: T
     assert drawn == set(JOINT)
     without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == [], without
+
+
+def test_past_vectors_are_more_candidates(network: Network, batch: Batch) -> None:
+    def step(past: Kept) -> Step:
+        return Step(network, batch, CONFIG.loss, torch.Generator().manual_seed(0), past)
+
+    first = step({})
+    kept = step(first.remember(1000)).remember(1000)
+    for sense, part in batch.parts.items():
+        vectors, groups = kept[sense]
+        assert not vectors.requires_grad
+        assert len(vectors) == 2 * len(part.rows)
+        torch.testing.assert_close(vectors[: len(part.rows)], first.fused[(sense,)].vector)
+        assert groups.tolist() == batch.group[part.rows].tolist() * 2
+    few = first.remember(3)
+    assert all(len(vectors) == len(groups) == 3 for vectors, groups in few.values())
+    assert first.remember(0) == {}
+
+    others = {s: (v, torch.full_like(g, -1)) for s, (v, g) in first.remember(1000).items()}
+    alone, crowded = first.losses(), step(others).losses()
+    names = [name for name in alone if name.startswith("contrastive/")]
+    assert len(names) == 3
+    assert all(crowded[name] > alone[name] for name in names)
+    # What joint queries look for is of one sense, and is looked for among the past ones too.
+    assert {n.split("/")[0] for n in crowded} - {n.split("/")[0] for n in alone} == {"within"}
 
 
 def test_an_objective_of_weight_zero_is_not_computed(network: Network, batch: Batch) -> None:

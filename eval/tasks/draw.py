@@ -11,7 +11,7 @@ from eval.metrics import Score, exactly, measure, share
 
 def draw(bench: Bench) -> Iterator[tuple[str, Score]]:
     """Judged accuracy of pictures made from names and from speech of `test`."""
-    yield from judged(bench, "draw", "test", ("text", "audio"), "image")
+    yield from judged(bench, "draw", "test", ("text", "audio", "direct audio"), "image")
 
 
 def judged(
@@ -19,8 +19,10 @@ def judged(
 ) -> Iterator[tuple[str, Score]]:
     """Accuracy of the judge on items made from each source, beside that on the real ones.
 
-    `share` is the first over the second, on the same queries: how much of what the judge can see
-    in the real item it still sees in the made one.
+    From a source other than text the model makes them by way of a text that it writes itself; a
+    "direct" source goes without, on every fourth item and with no controls. `share` is the first
+    over the second, on the same queries: how much of what the judge can see in the real item it
+    still sees in the made one.
     """
     judge = bench.judge(target)
     samples = bench.corpus.queries(split, bench.limit, bench.seed)
@@ -30,14 +32,18 @@ def judged(
     classes = len(judge.concepts)
     yield f"real/{split}/{target}/judged", measure(real, bench.seed, gallery=classes)
     for source in sources:
-        queries = [item(sample, source) for sample in samples]
-        made = bench.model.generate(queries, to=target, seed=bench.seed)
+        direct, sense = "direct " in source, source.removeprefix("direct ")
+        some = slice(None, None, 4 if direct else 1)
+        queries = [item(sample, sense) for sample in samples[some]]
+        made = bench.model.generate(queries, to=target, seed=bench.seed, direct=direct)
         seen = judge.name(made)
-        right = np.array(seen) == concepts
+        right = np.array(seen) == concepts[some]
         name = f"{split}/{task}/{source}->{target}"
         yield f"{name}/judged", measure(right, bench.seed, gallery=classes)
-        rows = np.stack([right, real], axis=1)
+        rows = np.stack([right, real[some]], axis=1)
         yield f"{name}/share", measure(rows, bench.seed, share, gallery=classes)
+        if direct:
+            continue
         few, blind = bench.untrained(samples, source, to=target)
         hits = np.array(judge.name(blind)) == np.array([concept(sample) for sample in few])
         yield f"untrained/{name}/judged", measure(hits, bench.seed, gallery=classes)

@@ -4,6 +4,7 @@ Letters: N recordings, S samples, M mel bands, F frames, T tokens, P values of a
 """
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ import torchaudio
 from einops import rearrange
 from jaxtyping import Bool, Float, Int, Int16
 from torch import Tensor, nn
+from torchaudio.transforms import GriffinLim, InverseMelScale, MelSpectrogram
 
 from omni.batch import Tokens
 from omni.config import AudioConfig
@@ -30,15 +32,10 @@ class LogMel(nn.Module):
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
         self.hop, self.window = config.hop, 4 * config.hop
-        self.mel = torchaudio.transforms.MelSpectrogram(
-            config.sample_rate, self.window, hop_length=self.hop, n_mels=config.num_mels
-        )
-        self.unmel = torchaudio.transforms.InverseMelScale(
-            self.window // 2 + 1, config.num_mels, config.sample_rate
-        )
-        self.griffin_lim = torchaudio.transforms.GriffinLim(
-            self.window, n_iter=64, hop_length=self.hop
-        )
+        rate, bands = config.sample_rate, config.num_mels
+        self.mel = MelSpectrogram(rate, self.window, hop_length=self.hop, n_mels=bands)
+        self.unmel = InverseMelScale(self.window // 2 + 1, bands, rate)
+        self.griffin_lim = GriffinLim(self.window, n_iter=64, hop_length=self.hop)
 
     def num_frames(self, num_samples: Int[Tensor, "N"]) -> Int[Tensor, "N"]:
         """Frames of a recording: one at each hop, both ends included."""
@@ -87,8 +84,7 @@ def augment(
     frames: Float[Tensor, "N M F"], lengths: Int[Tensor, "N"], generator: torch.Generator
 ) -> tuple[Float[Tensor, "N M F"], Int[Tensor, "N"]]:
     """Random tempo, pitch and loudness, and masks over time and frequency (arXiv:1904.08779)."""
-    n, bands, size = frames.shape
-    device = frames.device
+    (n, bands, size), device = frames.shape, frames.device
 
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(n, generator=generator, device=device)
@@ -168,12 +164,8 @@ class AudioEncoder(nn.Module):
     def __init__(self, config: AudioConfig, width: int, num_heads: int) -> None:
         super().__init__()
         strides = ((2, 2), (2, 2), (2, 1))  # of bands and frames
-        self.stem = nn.ModuleList(
-            Stage(inside, outside, stride)
-            for inside, outside, stride in zip(
-                self.channels[:-1], self.channels[1:], strides, strict=True
-            )
-        )
+        stages = zip(pairwise(self.channels), strides, strict=True)
+        self.stem = nn.ModuleList(Stage(*channels, stride) for channels, stride in stages)
         self.project = nn.Sequential(
             Projection(self.channels[-1] * -(-config.num_mels // 8), width), nn.LayerNorm(width)
         )

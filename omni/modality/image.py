@@ -59,8 +59,7 @@ def augment(
     pixels: Float[Tensor, "N 3 H W"], generator: torch.Generator
 ) -> Float[Tensor, "N 3 H W"]:
     """Random turn, scale, shift, colour and an erased box, each drawn for every picture alone."""
-    n, size = pixels.shape[0], pixels.shape[-1]
-    device = pixels.device
+    n, size, device = pixels.shape[0], pixels.shape[-1], pixels.device
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(n, *shape, generator=generator, device=device)

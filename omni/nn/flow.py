@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from omni.config import ModelConfig
 from omni.nn.attention import CrossAttention, SelfAttention
 from omni.nn.mlp import MLP
 from omni.nn.position import sinusoid
@@ -57,38 +58,35 @@ class FlowDecoder(nn.Module):
     What a thousand names look and sound like has to be remembered rather than worked out. So a
     wide layer turns the mean of the memory into a first draft of every patch at once, which fades
     as the signal comes through, and the transformer adds the rest (docs/log.md has what it gives).
-    The draft costs `draft_width` x `max_patches` x P weights: 0 leaves it out.
+    The draft costs `config.flow_draft` x T x P weights: 0 leaves it out.
     """
 
-    def __init__(
-        self,
-        patch_dim: int,
-        width: int,
-        depth: int,
-        num_heads: int,
-        memory_width: int,
-        draft_width: int,
-        max_patches: int,
-    ) -> None:
+    positions: Tensor
+    """of the patches [T D], as many as there can be"""
+
+    def __init__(self, config: ModelConfig, patch_dim: int, positions: Tensor) -> None:
         super().__init__()
-        self.width = width
-        self.max_patches = max_patches
+        self.width = width = config.flow_width
+        self.max_patches, memory_width = len(positions), config.width
+        num_heads = width * config.num_heads // memory_width  # of the same size as everywhere
+        self.register_buffer("positions", positions, persistent=False)
         self.patch_in = nn.Linear(patch_dim, width)
         self.time_in = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.pooled_in = nn.Linear(memory_width, width)
         self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.nothing = nn.Parameter(torch.randn(memory_width) * 0.02)
-        self.blocks = nn.ModuleList(FlowBlock(width, num_heads, memory_width) for _ in range(depth))
+        blocks = [FlowBlock(width, num_heads, memory_width) for _ in range(config.flow_depth)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width)
         self.patch_out = nn.Linear(width, patch_dim)
         self.draft = (
             nn.Sequential(
                 nn.LayerNorm(memory_width),
-                nn.Linear(memory_width, draft_width),
+                nn.Linear(memory_width, config.flow_draft),
                 nn.GELU(),
-                nn.Linear(draft_width, max_patches * patch_dim),
+                nn.Linear(config.flow_draft, self.max_patches * patch_dim),
             )
-            if draft_width
+            if config.flow_draft
             else None
         )
 
@@ -110,7 +108,6 @@ class FlowDecoder(nn.Module):
         noisy: Float[Tensor, "B T P"],
         mask: Bool[Tensor, "B T"],
         time: Float[Tensor, "B"],
-        positions: Float[Tensor, "T D"],
         memory: Float[Tensor, "B M E"],
         memory_mask: Bool[Tensor, "B M"],
         drop: Bool[Tensor, "B"],
@@ -121,12 +118,11 @@ class FlowDecoder(nn.Module):
         pooled = (memory * weight).sum(1) / weight.sum(1).clamp(min=1)
         condition = self.time_in(sinusoid(time * 1000, self.width)) + self.pooled_in(pooled)
         condition = self.modulate(condition).unflatten(-1, (6, self.width))
-        x = residual(self.patch_in(noisy) + positions)
+        x = residual(self.patch_in(noisy) + self.positions[: noisy.shape[1]])
         for block in self.blocks:
             x = block(x, mask, condition, memory, memory_mask)
         clean = self.patch_out(self.norm(x)).float()
         if self.draft is not None:
-            assert noisy.shape[1] <= self.max_patches
             draft = self.draft(pooled).unflatten(-1, (self.max_patches, -1))
             clean = clean + (1 - time)[:, None, None] * draft[:, : noisy.shape[1]].float()
         return clean

@@ -1,31 +1,30 @@
-"""The contrastive loss between two senses, with every item of the same group as a positive."""
+"""The contrastive loss of one sense and another, with all items of a group as positives."""
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 
 def contrastive_loss(
-    a: Float[Tensor, "N E"],
-    b: Float[Tensor, "K E"],
-    group_a: Int[Tensor, "N"],
-    group_b: Int[Tensor, "K"],
+    queries: Float[Tensor, "N E"],
+    keys: Float[Tensor, "K E"],
+    group_queries: Int[Tensor, "N"],
+    group_keys: Int[Tensor, "K"],
     scale: Float[Tensor, ""],
+    own: bool = False,
 ) -> Float[Tensor, ""]:
-    """Symmetric cross-entropy over the similarities of unit vectors (CLIP, arXiv:2103.00020).
+    """Cross-entropy of finding each query's group by the cosines of unit vectors.
 
-    Every item of `a` is compared with every item of `b`; those of its group share the target
-    probability (supervised contrast, arXiv:2004.11362, eq. 2), all others are negatives. Items
-    without a partner ask nothing, but are negatives of the rest. `scale` is the inverse
-    temperature. Natural logarithm, mean over both directions; 0 where nothing has a partner.
+    One direction of CLIP's loss (arXiv:2103.00020). All keys of the query's group share the target
+    probability (supervised contrast, arXiv:2004.11362, eq. 2), all others are negatives; queries
+    without such a key ask nothing. `own`: the first N keys are the queries, and none finds itself.
+    `scale` is the inverse temperature. Natural logarithm, mean over the queries that ask; or 0.
     """
-    logits = scale * a.float() @ b.float().T
-    positive = (group_a[:, None] == group_b[None]).float()
-    return (_cross_entropy(logits, positive) + _cross_entropy(logits.T, positive.T)) / 2
-
-
-def _cross_entropy(
-    logits: Float[Tensor, "N K"], positive: Float[Tensor, "N K"]
-) -> Float[Tensor, ""]:
+    logits = scale * queries.float() @ keys.float().T
+    positive = (group_queries[:, None] == group_keys).float()
+    if own:
+        logits = logits - torch.eye(*logits.shape, device=logits.device) * 1e4
+        positive.fill_diagonal_(0)
     count = positive.sum(1)
     loss = -(positive * logits.log_softmax(1)).sum(1) / count.clamp(min=1)
     return loss.sum() / (count > 0).sum().clamp(min=1)

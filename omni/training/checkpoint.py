@@ -13,11 +13,12 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from omni import pretrained
 from omni.config import Config
 from omni.modality.text import Tokenizer
-from omni.training.optim import Average
+from omni.training.losses import Kept
 
 KEEP = 2
 
@@ -29,17 +30,20 @@ def save_checkpoint(
     tokenizer: Tokenizer,
     network: nn.Module,
     optimizers: list[Optimizer],
-    average: Average,
+    average: AveragedModel,
+    past: Kept,
 ) -> Path:
     """Writes runs/NAME/checkpoints/step-NNNNNN after `step` steps; returns the folder."""
     folder = run / "checkpoints" / f"step-{step:06d}"
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    pretrained.save(partial, config, tokenizer, average.weights)
+    pretrained.save(partial, config, tokenizer, average.module.state_dict())
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
     for name, moments in _moments(network, optimizers).items():
         tensors |= {f"optimizer/{kind}/{name}": value for kind, value in moments.items()}
+    for sense, (vectors, groups) in past.items():
+        tensors |= {f"past/vectors/{sense}": vectors, f"past/groups/{sense}": groups}
     save_file({k: v.contiguous() for k, v in tensors.items()}, partial / "training.safetensors")
     (partial / "state.json").write_text(json.dumps({"step": step}))
     for path in (*partial.iterdir(), partial):
@@ -58,10 +62,11 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 
 def load_checkpoint(
-    folder: Path, network: nn.Module, optimizers: list[Optimizer], average: Average
-) -> int:
-    """Restores everything in place; returns the number of steps done."""
-    tensors = load_file(folder / "training.safetensors")
+    folder: Path, network: nn.Module, optimizers: list[Optimizer], average: AveragedModel
+) -> tuple[int, Kept]:
+    """Restores everything in place; returns the number of steps done and the vectors kept."""
+    device = str(next(network.parameters()).device)
+    tensors = load_file(folder / "training.safetensors", device)
     network.load_state_dict(_under(tensors, "network/"))
     owners = {p: o for o in optimizers for group in o.param_groups for p in group["params"]}
     parameters = dict(network.named_parameters())
@@ -69,9 +74,12 @@ def load_checkpoint(
         kind, name = key.split("/", 1)
         parameter = parameters[name]
         owners[parameter].state[parameter][kind] = value
-    for name, value in load_file(folder / "model.safetensors").items():
-        average.weights[name].copy_(value)
-    return json.loads((folder / "state.json").read_text())["step"]
+    average.module.load_state_dict(load_file(folder / "model.safetensors"))
+    steps = json.loads((folder / "state.json").read_text())["step"]
+    average.n_averaged.fill_(steps)
+    vectors, groups = _under(tensors, "past/vectors/"), _under(tensors, "past/groups/")
+    past = {sense: (vectors[sense], groups[sense]) for sense in vectors}
+    return steps, past
 
 
 def _moments(network: nn.Module, optimizers: list[Optimizer]) -> dict[str, dict[str, Tensor]]:

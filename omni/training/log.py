@@ -3,7 +3,6 @@
 import json
 import time
 from pathlib import Path
-from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
@@ -15,13 +14,9 @@ class Log:
     def __init__(self, run: Path, first: int, steps: int) -> None:
         self.file = (run / "metrics.jsonl").open("a")
         self.board = SummaryWriter(str(run / "tensorboard"), purge_step=first)
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[numbers]}"),
-        )
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+        numbers = TextColumn("{task.fields[numbers]}")
+        self.progress = Progress(*columns, TimeRemainingColumn(), numbers)
         self.task = self.progress.add_task(run.name, total=steps, completed=first, numbers="")
         self.started = time.monotonic()
 
@@ -29,12 +24,7 @@ class Log:
         self.progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.progress.stop()
         self.file.close()
         self.board.close()
@@ -52,7 +42,3 @@ class Log:
             self.board.add_scalar(name, value, step)
         shown = "  ".join(f"{name} {value:.3g}" for name, value in numbers.items())
         self.progress.update(self.task, numbers=shown)
-
-    def say(self, text: str) -> None:
-        """A line above the progress bar."""
-        self.progress.console.print(text)

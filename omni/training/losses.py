@@ -18,9 +18,13 @@ from omni.objective.contrastive import contrastive_loss
 from omni.objective.flow import draw_times, flow_loss, noised
 from omni.objective.next_token import next_token_loss
 
+Kept = dict[str, tuple[Tensor, Tensor]]
+"""for each sense, unit vectors [K E] of past items and their groups [K], the newest first"""
 PAIRS = ((("image",), ("text",)), (("audio",), ("text",)), (("image",), ("audio",)))
 JOINT = (("audio", "image", "text"), ("audio", "text", "image"), ("image", "text", "audio"))
 """two senses together, and the third"""
+WITHIN = ((("image",), ("image",)), (("audio",), ("audio",)))
+"""other pictures, and other recordings, of the same thing"""
 UNCONDITIONAL = 0.1
 """share of the items of a flow decoder that learn without a source, for guidance"""
 
@@ -45,17 +49,30 @@ def stack(memories: list[Tokens]) -> Tokens:
 
 
 class Step:
-    """The losses of one batch; `generator` draws everything that is random in it."""
+    """The losses of one batch; `generator` draws everything that is random in it.
+
+    `past`: what `remember` gave; `progress`: share of the run that is done.
+    """
 
     def __init__(
-        self, network: Network, batch: Batch, weights: LossConfig, generator: torch.Generator
+        self,
+        network: Network,
+        batch: Batch,
+        weights: LossConfig,
+        generator: torch.Generator,
+        past: Kept | None = None,
+        progress: float = 0.0,
     ) -> None:
         self.network, self.batch, self.weights, self.generator = network, batch, weights, generator
+        self.past = past or {}
         senses = batch.parts
-        tokens = {s: network.encode(s, part, generator) for s, part in senses.items()}
+        device = batch.group.device
+        # Ever more batches of pictures as they are: that is what the model will meet.
+        clean = torch.rand((), generator=generator, device=device) < progress
+        use = {s: None if s == "image" and clean else generator for s in senses}
+        tokens = {s: network.encode(s, part, use[s]) for s, part in senses.items()}
         self.fused: dict[tuple[str, ...], Fused] = {(s,): network.fuse(tokens[s]) for s in senses}
         self.rows: dict[tuple[str, ...], Tensor] = {(s,): senses[s].rows for s in senses}
-        device = batch.group.device
         choice = int(torch.randint(4, (), generator=generator, device=device))
         # Speech with a picture is what people have at hand: half of the steps.
         self.joint = JOINT[max(choice - 1, 0)]
@@ -70,7 +87,10 @@ class Step:
         """Every loss whose weight is not zero, by name (see `LossConfig.total`)."""
         weights, losses = self.weights, {}
         *joint, third = self.joint
-        for name, pairs in {"contrastive": PAIRS, "joint": [(tuple(joint), (third,))]}.items():
+        contrasts = {"contrastive": PAIRS, "joint": [(tuple(joint), (third,))]}
+        if self.past:
+            contrasts["within"] = WITHIN
+        for name, pairs in contrasts.items():
             for a, b in pairs:
                 if getattr(weights, name) and a in self.fused and b in self.fused:
                     losses[f"{name}/{'+'.join(a)}-{b[0]}"] = self._contrast(a, b)
@@ -87,15 +107,29 @@ class Step:
         return match(self.rows[source], self.rows[target], self.batch.size)
 
     def _contrast(self, a: tuple[str, ...], b: tuple[str, ...]) -> Tensor:
-        """Each item of one set of senses against all of the other."""
-        group = self.batch.group
-        return contrastive_loss(
-            self.fused[a].vector,
-            self.fused[b].vector,
-            group[self.rows[a]],
-            group[self.rows[b]],
-            self.network.scale,
-        )
+        """Each item of one set of senses against all of the other, both ways."""
+        return (self._find(a, b) + self._find(b, a)) / 2
+
+    def _find(self, a: tuple[str, ...], b: tuple[str, ...]) -> Tensor:
+        group, keys = self.batch.group, self.fused[b].vector
+        groups = group[self.rows[b]]
+        if b[0] in self.past and len(b) == 1:
+            vectors, theirs = self.past[b[0]]
+            keys, groups = torch.cat([keys, vectors]), torch.cat([groups, theirs])
+        asked, scale = self.fused[a].vector, self.network.scale
+        return contrastive_loss(asked, keys, group[self.rows[a]], groups, scale, own=a == b)
+
+    def remember(self, size: int) -> Kept:
+        """The vectors of this batch, then those of the past: at most `size` of each sense.
+
+        More candidates for the contrast at no cost (cross-batch memory, arXiv:1912.06798).
+        """
+        kept = dict(self.past)
+        for sense in self.batch.parts:
+            new = self.fused[(sense,)].vector.detach(), self.batch.group[self.rows[(sense,)]]
+            old = self.past.get(sense, (new[0][:0], new[1][:0]))
+            kept[sense] = torch.cat([new[0], old[0]])[:size], torch.cat([new[1], old[1]])[:size]
+        return kept if size else {}
 
     def _next_token(self) -> dict[str, Tensor]:
         assert self.batch.language is not None
@@ -115,17 +149,23 @@ class Step:
         return losses
 
     def _flow(self, sense: str, share: float) -> dict[str, Tensor]:
-        """The decoder of `sense` from every source in turn, on a share of its items."""
-        sources = [s for s in self.fused if sense not in s]
-        if not sources:
+        """The decoder of `sense` on a share of its items: most from texts, some from the rest."""
+        text = self.weights.from_text
+        others = [s for s in self.fused if sense not in s and s != ("text",)]
+        parts = {source: (1 - text) / len(others) for source in others}
+        if ("text",) in self.fused:
+            parts[("text",)] = text
+        if not sum(parts.values()):
             return {}
-        keep = -(-round(share * len(self.rows[(sense,)])) // len(sources))
-        memories, items = [], []
-        for number, source in enumerate(sources):
+        count = share * len(self.rows[(sense,)]) / sum(parts.values())
+        memories, items, start = [], [], 0
+        for source, part in parts.items():
             # Other items from each source: none is drawn twice while some are not drawn at all.
-            i, j = (rows.roll(-number * keep)[:keep] for rows in self._common(source, (sense,)))
+            rows = self._common(source, (sense,))
+            i, j = (row.roll(-start)[: round(count * part)] for row in rows)
             memories.append(self.fused[source].tokens[i])
             items.append(j)
+            start += len(i)
         memory, part = stack(memories), take(self.batch.parts[sense], torch.cat(items))
         losses = {f"{sense}_flow": self._flow_loss(sense, memory, part)}
         if sense == "audio":
@@ -144,7 +184,6 @@ class Step:
             noised(clean, noise, time),
             mask,
             time,
-            network.positions(sense, clean.shape[1]),
             memory.x,
             memory.mask,
             drop,

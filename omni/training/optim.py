@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from omni.config import TrainConfig
 from omni.network import Network
@@ -47,26 +48,17 @@ def step_all(optimizers: list[Optimizer], lr: float) -> None:
         optimizer.zero_grad()
 
 
-class Average:
-    """Exponential moving average of all weights and running statistics, in float32.
+def make_average(network: Network, decay: float) -> AveragedModel:
+    """Exponential moving average of all weights and running statistics.
 
     The decay grows from 0 to `decay`, so that the first weights are soon forgotten.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.weights: dict[str, Tensor] = {
-            name: value.detach().clone() for name, value in network.state_dict().items()
-        }
+    def mix(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        if averaged[0].is_floating_point():
+            kept = min(decay, (1 + int(count)) / (10 + int(count)))
+            torch._foreach_lerp_(averaged, current, 1 - kept)
+        else:
+            torch._foreach_copy_(averaged, current)
 
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Moves the average towards the weights after `step`."""
-        weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        state = network.state_dict()
-        floating = [name for name, value in state.items() if value.is_floating_point()]
-        torch._foreach_lerp_(
-            [self.weights[name] for name in floating], [state[name] for name in floating], weight
-        )
-        for name in state.keys() - set(floating):
-            self.weights[name].copy_(state[name])
+    return AveragedModel(network, multi_avg_fn=mix, use_buffers=True)

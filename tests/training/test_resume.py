@@ -19,7 +19,12 @@ def short(steps: int, save_every: int) -> Config:
     settings = replace(
         config.train, steps=steps, save_every=save_every, warmup=2, log_every=4, threads=1
     )
-    return replace(config, train=settings, data=replace(config.data, batch_size=16))
+    return replace(
+        config,
+        train=settings,
+        data=replace(config.data, batch_size=16),
+        loss=replace(config.loss, memory_from=0.25),
+    )
 
 
 def test_a_resumed_run_is_bitwise_the_unbroken_one(tmp_path: Path) -> None:
@@ -35,6 +40,9 @@ def test_a_resumed_run_is_bitwise_the_unbroken_one(tmp_path: Path) -> None:
         killed = load_file(tmp_path / "killed/checkpoints/step-000008" / file)
         assert whole.keys() == killed.keys()
         assert all(torch.equal(whole[key], killed[key]) for key in whole)
+    # The vectors that the contrast remembers are part of the state.
+    before = load_file(tmp_path / "whole/checkpoints/step-000004/training.safetensors")
+    assert len(before["past/vectors/image"]) == len(before["past/groups/image"]) > 16
     # Control: the checkpoints themselves differ between the steps.
     before = load_file(tmp_path / "whole/checkpoints/step-000004/model.safetensors")
     after = load_file(tmp_path / "whole/checkpoints/step-000008/model.safetensors")
