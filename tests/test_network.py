@@ -116,6 +116,16 @@ def test_past_vectors_are_more_candidates(network: Network, batch: Batch) -> Non
     assert {n.split("/")[0] for n in crowded} - {n.split("/")[0] for n in alone} == {"within"}
 
 
+def test_augmentation_of_pictures_fades_out(network: Network, batch: Batch) -> None:
+    plain = network.fuse(network.encode("image", batch.parts["image"])).vector
+    for progress, clean in ((0.0, False), (1.0, True)):
+        step = Step(
+            network, batch, CONFIG.loss, torch.Generator().manual_seed(0), progress=progress
+        )
+        shown = step.fused[("image",)].vector
+        assert torch.allclose(shown, plain, atol=1e-5) == clean
+
+
 def test_an_objective_of_weight_zero_is_not_computed(network: Network, batch: Batch) -> None:
     weights = replace(CONFIG.loss, image_flow=0.0, next_token=0.0)
     losses = Step(network, batch, weights, torch.Generator().manual_seed(0)).losses()
