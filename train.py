@@ -100,6 +100,7 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
                 save_checkpoint(run, done, config, tokenizer, *state)
             if c.sample_every and (done % c.sample_every == 0 or done == c.steps):
                 folder = run / "preview" / f"step-{done:06d}"
+                assert isinstance(average.module, Network)
                 model = Omni(average.module, tokenizer, config, c.device)
                 write_preview(model, loader.samples, folder)
 

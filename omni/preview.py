@@ -25,7 +25,8 @@ def write_preview(model: Omni, samples: list[Sample], folder: Path) -> None:
     images = [to_pil(normalize(s.image)) for s in whole if s.image is not None]
     sounds = [Audio(s.audio.numpy() / 32768, rate) for s in whole if s.audio is not None]
     texts = [s.text for s in whole if s.text is not None]
-    rows = [images, model.generate(texts, to="image"), model.generate(sounds, to="image")]
+    rows = [images, model.generate(texts, to="image")]
+    rows += [model.generate(sounds, to="image", seed=1)]  # seed 0 would give the row above again
     size = model.config.model.image.size
     cells = [to_tensor(image.resize((size, size))) for row in rows for image in row]
     save_image(torch.stack(cells), folder / "image.png", nrow=len(whole), padding=0)

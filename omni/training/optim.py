@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
 from omni.config import TrainConfig
 from omni.network import Network
@@ -54,7 +54,7 @@ def make_average(network: Network, decay: float) -> AveragedModel:
     The decay grows from 0 to `decay`, so that the first weights are soon forgotten.
     """
 
-    def mix(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+    def mix(averaged: PARAM_LIST, current: PARAM_LIST, count: Tensor | int) -> None:
         if averaged[0].is_floating_point():
             kept = min(decay, (1 + int(count)) / (10 + int(count)))
             torch._foreach_lerp_(averaged, current, 1 - kept)
