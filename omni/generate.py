@@ -133,7 +133,7 @@ def _sizes(
     """Log-mel frames that speech for each item takes (for pictures, 1), and patches."""
     config, size, device = network.config, len(memory.x), memory.x.device
     if sense == "image":
-        count = (config.image.size // config.image.patch) ** 2
+        count = len(network.flow("image").positions)
         return torch.ones(size, device=device).long(), torch.full((size,), count, device=device)
     predicted = network.num_frames(memory).exp().round().long()
     frames = predicted.clamp(MIN_FRAMES, config.audio.max_frames)

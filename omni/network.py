@@ -141,7 +141,7 @@ class Network(nn.Module):
         patch = self.config.audio.patch
         frames = self.log_mel(part.data)
         frames = F.pad(frames, (0, -frames.shape[2] % patch), value=audio.SILENCE)
-        x = audio.patchify(frames, patch)[:, : self.flow("audio").max_patches]
+        x = audio.patchify(frames, patch)[:, : len(self.flow("audio").positions)]
         lengths = (self.log_mel.num_frames(part.lengths) + patch - 1) // patch
         return x, audio.frame_mask(lengths, x.shape[1])
 

@@ -67,7 +67,7 @@ class FlowDecoder(nn.Module):
     def __init__(self, config: ModelConfig, patch_dim: int, positions: Tensor) -> None:
         super().__init__()
         self.width = width = config.flow_width
-        self.max_patches, memory_width = len(positions), config.width
+        max_patches, memory_width = len(positions), config.width
         num_heads = width * config.num_heads // memory_width  # of the same size as everywhere
         self.register_buffer("positions", positions, persistent=False)
         self.patch_in = nn.Linear(patch_dim, width)
@@ -84,7 +84,7 @@ class FlowDecoder(nn.Module):
                 nn.LayerNorm(memory_width),
                 nn.Linear(memory_width, config.flow_draft),
                 nn.GELU(),
-                nn.Linear(config.flow_draft, self.max_patches * patch_dim),
+                nn.Linear(config.flow_draft, max_patches * patch_dim),
             )
             if config.flow_draft
             else None
@@ -123,6 +123,6 @@ class FlowDecoder(nn.Module):
             x = block(x, mask, condition, memory, memory_mask)
         clean = self.patch_out(self.norm(x)).float()
         if self.draft is not None:
-            draft = self.draft(pooled).unflatten(-1, (self.max_patches, -1))
+            draft = self.draft(pooled).unflatten(-1, (len(self.positions), -1))
             clean = clean + (1 - time)[:, None, None] * draft[:, : noisy.shape[1]].float()
         return clean

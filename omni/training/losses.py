@@ -107,8 +107,8 @@ class Step:
         return match(self.rows[source], self.rows[target], self.batch.size)
 
     def _contrast(self, a: tuple[str, ...], b: tuple[str, ...]) -> Tensor:
-        """Each item of one set of senses against all of the other, both ways."""
-        return (self._find(a, b) + self._find(b, a)) / 2
+        """Each item of one set of senses against all of the other, both ways if they are two."""
+        return self._find(a, b) if a == b else (self._find(a, b) + self._find(b, a)) / 2
 
     def _find(self, a: tuple[str, ...], b: tuple[str, ...]) -> Tensor:
         group, keys = self.batch.group, self.fused[b].vector
