@@ -35,7 +35,7 @@ clean:
 # installed already, pip then needs no network.
 $(STAMP): pyproject.toml constraints.txt $(PYTHON)
 	$(PIP_INSTALL) setuptools
-	$(PIP_INSTALL) --no-build-isolation -e '.[eval,dev]'
+	$(PIP_INSTALL) --no-build-isolation -e '.[eval,data,ray,dev]'
 	@touch $@
 
 # A candidate is run, not only found: pyenv's shims exist for versions that are not there.

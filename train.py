@@ -7,7 +7,6 @@ python train.py demo --resume              # goes on from the newest checkpoint
 
 import os
 import sys
-import time
 from pathlib import Path
 
 import torch
@@ -57,7 +56,7 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
     device = pick_device(c.device)
     torch.set_num_threads(c.threads or len(os.sched_getaffinity(0)))
 
-    loader = Loader(config.data, c.seed)
+    loader = Loader(config.data, c.seed, run)
     if checkpoint:
         tokenizer = Tokenizer.load(checkpoint / "tokenizer.json")
     else:
@@ -67,15 +66,16 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
     optimizers, average = make_optimizers(network, c), make_average(network, c.ema)
     start, past = 0, {}
     if checkpoint:
-        start, past = load_checkpoint(checkpoint, network, optimizers, average)
+        state, past = load_checkpoint(checkpoint, network, optimizers, average)
+        start = loader.restore(state)
     if c.compile:
         compile_blocks(network)
 
     generator = torch.Generator(device)
-    with Log(run, start, c.steps) as log:
+    with Log(run, start, c.steps, config.data.batch_size) as log:
         batches = loader.batches(start, c.steps, tokenizer, config.model)
         for step, batch in enumerate(batches, start):
-            began, done = time.monotonic(), step + 1
+            done = step + 1
             # Drawn anew from the step, never a running state: a resumed run is the same run.
             generator.manual_seed(c.seed * 1_000_003 + step)
             with torch.autocast(device.type, torch.bfloat16, enabled=c.precision == "bf16"):
@@ -93,16 +93,15 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
             log.advance()
             if done % c.log_every == 0 or done == c.steps:
                 numbers = {"loss": loss, **losses, "norm": norm, "scale": network.scale}
-                rate = {"samples/s": config.data.batch_size / (time.monotonic() - began)}
-                log.record(done, {k: float(v.detach()) for k, v in numbers.items()} | rate)
+                log.record(done, {k: float(v.detach()) for k, v in numbers.items()}, loader.waited)
             if done % c.save_every == 0 or done == c.steps:
                 state = network, optimizers, average, past
-                save_checkpoint(run, done, config, tokenizer, *state)
+                save_checkpoint(run, done, loader.state(done), config, tokenizer, *state)
             if c.sample_every and (done % c.sample_every == 0 or done == c.steps):
                 folder = run / "preview" / f"step-{done:06d}"
                 assert isinstance(average.module, Network)
                 model = Omni(average.module, tokenizer, config, c.device)
-                write_preview(model, loader.samples, folder)
+                write_preview(model, loader.examples(8, config.model.audio.sample_rate), folder)
 
 
 def compile_blocks(network: Network) -> None:

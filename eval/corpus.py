@@ -10,7 +10,7 @@ import PIL.Image
 from omni import Audio
 from omni.batch import Sample
 from omni.interface import Item
-from omni.pipeline.shards import read_samples
+from omni.pipeline.sample import read_samples
 
 SENSES = ("text", "image", "audio")
 SPLITS = ("test", "new")
@@ -46,7 +46,7 @@ class Corpus:
     @cached_property
     def train(self) -> list[Sample]:
         """The training samples; some have no recording."""
-        return read_samples(str(self.path), "train")
+        return list(read_samples(str(self.path), "train"))
 
     @cached_property
     def test(self) -> list[Sample]:

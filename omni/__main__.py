@@ -12,9 +12,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from omni import bench
 from omni.interface import Audio, Item, Omni, load, read
-from omni.pipeline.decode import IMAGES, SOUNDS
+from omni.pipeline.formats import IMAGES, SOUNDS
 
 FILES = (*IMAGES, *SOUNDS, "txt")
 EXAMPLES = """examples:
@@ -32,7 +31,7 @@ def main() -> None:
     parser = _parser()
     arguments = parser.parse_args()
     if arguments.command == "bench":
-        bench.run(arguments.what, arguments.preset, arguments.device)
+        _bench(arguments)
         return
     errors: list[str] = []
     try:
@@ -43,6 +42,18 @@ def main() -> None:
     for error in errors:
         print(f"omni {arguments.command}: {error}", file=sys.stderr)
     sys.exit(2 if errors else 0)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    """Imported late: the measurements bring along what they compare with."""
+    if arguments.what == "step":
+        from omni.bench import step
+
+        step.run(arguments.preset, arguments.device)
+    else:
+        from omni.bench import loader
+
+        loader.run(arguments.samples, arguments.repeat)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,10 +89,12 @@ def _parser() -> argparse.ArgumentParser:
             where = "files, folders or texts to search in"
             command.add_argument("--gallery", nargs="+", required=True, help=where)
             command.add_argument("-k", type=int, default=5, help="answers a query")
-    command = commands.add_parser("bench", help="how fast this machine trains")
-    command.add_argument("what", choices=("step",))
-    command.add_argument("--preset", default="demo")
-    command.add_argument("--device", default="auto")
+    command = commands.add_parser("bench", help="how fast this machine trains, and reads data")
+    command.add_argument("what", choices=("step", "loader"))
+    command.add_argument("--preset", default="demo", help="of step")
+    command.add_argument("--device", default="auto", help="of step")
+    command.add_argument("--samples", type=int, default=1024, help="of loader, in each data set")
+    command.add_argument("--repeat", type=int, default=3, help="of loader; the median counts")
     return parser
 
 

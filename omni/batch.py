@@ -24,6 +24,8 @@ class Sample:
     language: str = "en"
     group: str = ""
     """samples of one group show the same thing: they are not negatives of each other"""
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    """every text of the sample by language, `text` among them"""
     meta: dict[str, Any] = field(default_factory=dict)
 
 
@@ -52,12 +54,15 @@ class Batch:
     parts: dict[str, Part]
     language: Int[Tensor, "N"] | None = None
     """token id of the language of each text item"""
+    key: Int[Tensor, "B"] | None = None
+    """fixes what is drawn for each sample, such as its augmentation; None where nothing is"""
 
     def to(self, device: Any) -> "Batch":
         """The same batch on another device."""
         language = None if self.language is None else self.language.to(device)
         parts = {sense: part.to(device) for sense, part in self.parts.items()}
-        return replace(self, group=self.group.to(device), parts=parts, language=language)
+        key = None if self.key is None else self.key.to(device)
+        return replace(self, group=self.group.to(device), parts=parts, language=language, key=key)
 
 
 @dataclass(frozen=True)

@@ -80,14 +80,28 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which samples, and how many at a time."""
+    """Which samples, in which order, and how many at a time."""
 
-    path: str = "data/sample"
-    """folder of webdataset shards SPLIT-*.tar, or "synthetic" """
+    path: tuple[str, ...] = ("data/sample",)
+    """folders of webdataset shards SPLIT-*.tar, patterns such as 'shards/*.tar', or URLs of
+    folders; or "synthetic" """
+    weights: tuple[float, ...] = ()
+    """share of each path in every batch; none: as large as they are"""
+    require: tuple[str, ...] = ()
+    """senses that a sample of each path must have, such as image+text; none: any"""
     split: str = "train"
     batch_size: int = 128
+    """samples of all processes together"""
+    shuffle_shards: int = 0
+    """shards that are mixed at a time, for data that is far away; 0 for all"""
+    streams: int = 1
+    """parts of an epoch that are gone through side by side; best a multiple of the ranks"""
+    workers: int = 0
+    """processes that decode; 0 for a thread of the training process"""
+    max_bad: float = 0.05
+    """share of damaged samples above which training stops"""
     foreign: float = 0.5
-    """share of samples without speech whose name is taken in another language than English"""
+    """share of samples without speech whose text is taken in another language than English"""
     extra_texts: int = 192
     """more texts in a batch, without picture and sound: candidates for the contrast"""
     shuffled: bool = False
@@ -112,8 +126,6 @@ class LossConfig:
     """from every source of a text"""
     image_flow: float = 1.0
     audio_flow: float = 1.0
-    length: float = 0.2
-    """of speech, in log frames"""
     draw_share: float = 0.4
     """share of a batch's pictures that their decoder learns to draw"""
     speak_share: float = 0.5
@@ -184,5 +196,7 @@ def _build(cls: type, values: dict[str, Any], where: str) -> Any:
         kind = fields[name].type
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             value = _build(kind, value, f"{where}.{name}")
+        elif isinstance(value, list):  # JSON has no tuples
+            value = tuple(value)
         kwargs[name] = value
     return cls(**kwargs)

@@ -24,7 +24,8 @@ from omni.modality import image as picture
 from omni.modality.text import Tokenizer
 from omni.network import Fused, Network
 from omni.pipeline.collate import collate
-from omni.pipeline.decode import IMAGES, SOUNDS, decode_audio, decode_image
+from omni.pipeline.decode import decode_audio, decode_image
+from omni.pipeline.formats import IMAGES, SOUNDS
 
 CHUNK = 64
 """items that go through the network at once"""

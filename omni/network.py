@@ -79,21 +79,21 @@ class Network(nn.Module):
         """Inverse temperature of the contrastive loss, at most 100."""
         return self.log_scale.exp().clamp(max=100)
 
-    def encode(self, sense: str, part: Part, generator: torch.Generator | None = None) -> Tokens:
-        """Tokens of one sense, ready for `fuse`; with a generator, of augmented inputs."""
+    def encode(self, sense: str, part: Part, keys: Int[Tensor, "N"] | None = None) -> Tokens:
+        """Tokens of one sense, ready for `fuse`; with keys, of inputs augmented as they say."""
         if sense == "text":
             return self._place("text", self.encoders["text"](part.data))
         if sense == "audio":
             lengths = self.log_mel.num_frames(part.lengths)
-            if generator is None:
+            if keys is None:
                 signal = self.log_mel(part.data)
             else:
-                signal = self.log_mel(audio.add_noise(part.data, part.lengths, generator))
-                signal, lengths = audio.augment(signal, lengths, generator)
+                signal = self.log_mel(audio.add_noise(part.data, part.lengths, keys))
+                signal, lengths = audio.augment(signal, lengths, keys)
         else:
             signal, lengths = image.normalize(part.data), part.lengths
-            if generator is not None:
-                signal = image.augment(signal, generator)
+            if keys is not None:
+                signal = image.augment(signal, keys)
         return self.encode_signal(sense, signal, lengths)
 
     def encode_signal(self, sense: str, signal: Tensor, lengths: Int[Tensor, "N"]) -> Tokens:

@@ -29,7 +29,7 @@ def debug() -> Config:
             audio=AudioConfig(num_mels=32, max_seconds=0.6, depth=1),
             text=TextConfig(vocab_size=512, max_tokens=8, ngrams=512, decoder_depth=1),
         ),
-        data=DataConfig(path="synthetic", batch_size=32, extra_texts=32),
+        data=DataConfig(path=("synthetic",), batch_size=32, extra_texts=32),
         train=TrainConfig(
             steps=150,
             precision="fp32",
@@ -69,7 +69,7 @@ def _gpu(
             audio=AudioConfig(num_mels=80, hop=160, max_seconds=20.0, depth=depth),
             text=TextConfig(vocab_size=32_000, max_tokens=128, depth=depth, decoder_depth=depth),
         ),
-        data=DataConfig(path="data/shards", batch_size=batch_size),
+        data=DataConfig(path=("data/shards",), batch_size=batch_size),
         train=TrainConfig(
             steps=200_000, lr=lr, warmup=2_000, ema=0.9999, save_every=2_000, sample_every=2_000
         ),

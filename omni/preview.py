@@ -14,22 +14,20 @@ from omni.modality.image import normalize, to_pil
 def write_preview(model: Omni, samples: list[Sample], folder: Path) -> None:
     """image.png (real, drawn from text, drawn from speech), *.wav and captions.txt.
 
-    The prompts are eight samples that have all senses, spread evenly over `samples`.
+    The prompts are samples that have all senses; without any nothing is written.
     """
-    whole = [s for s in samples if None not in (s.image, s.audio, s.text)]
-    whole = whole[:: max(1, len(whole) // 8)][:8]
-    if not whole:
+    if not samples:
         return
     folder.mkdir(parents=True, exist_ok=True)
     rate = model.config.model.audio.sample_rate
-    images = [to_pil(normalize(s.image)) for s in whole if s.image is not None]
-    sounds = [Audio(s.audio.numpy() / 32768, rate) for s in whole if s.audio is not None]
-    texts = [s.text for s in whole if s.text is not None]
+    images = [to_pil(normalize(s.image)) for s in samples if s.image is not None]
+    sounds = [Audio(s.audio.numpy() / 32768, rate) for s in samples if s.audio is not None]
+    texts = [s.text for s in samples if s.text is not None]
     rows = [images, model.generate(texts, to="image")]
     rows += [model.generate(sounds, to="image", seed=1)]  # seed 0 would give the row above again
     size = model.config.model.image.size
     cells = [to_tensor(image.resize((size, size))) for row in rows for image in row]
-    save_image(torch.stack(cells), folder / "image.png", nrow=len(whole), padding=0)
+    save_image(torch.stack(cells), folder / "image.png", nrow=len(samples), padding=0)
     captions = model.generate(images, to="text")
     transcripts = model.generate(sounds, to="text")
     lines = [

@@ -133,5 +133,4 @@ def test_an_objective_of_weight_zero_is_not_computed(network: Network, batch: Ba
         "contrastive",
         "joint",
         "audio_flow",
-        "length",
     }

@@ -4,6 +4,7 @@ Letters: N recordings, S samples, M mel bands, F frames, T tokens, P values of a
 """
 
 import math
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -16,12 +17,15 @@ from torchaudio.transforms import GriffinLim, InverseMelScale, MelSpectrogram
 
 from omni.batch import Tokens
 from omni.config import AudioConfig
+from omni.nn.draws import Draws
 from omni.nn.position import sequence
 from omni.nn.transformer import Projection, Transformer
 
 FLOOR = 1e-5
 MEAN, STD = -1.0, 3.5
 """of log-mel values of speech; they only need to be near"""
+MAX_KERNEL = 1 << 26
+"""values of a resampler: two rates without a common factor need one for each pair of phases"""
 SILENCE = (math.log(FLOOR) - MEAN) / STD
 """a normalised frame of nothing"""
 
@@ -68,27 +72,32 @@ def frame_mask(lengths: Int[Tensor, "N"], size: int) -> Bool[Tensor, "N T"]:
 
 
 def add_noise(
-    samples: Int16[Tensor, "N S"], lengths: Int[Tensor, "N"], generator: torch.Generator
+    samples: Int16[Tensor, "N S"], lengths: Int[Tensor, "N"], keys: Int[Tensor, "N"]
 ) -> Float[Tensor, "N S"]:
     """White noise on half of the recordings, at 0 to 30 dB below the speech."""
     x = samples.float() / 32768
     present = frame_mask(lengths, x.shape[1])
     speech = (x.square().sum(1) / lengths).sqrt()
-    draw = torch.rand(2, len(x), generator=generator, device=x.device)
-    level = speech * 10 ** (-1.5 * draw[0]) * (draw[1] < 0.5)
-    noise = torch.randn(x.shape, generator=generator, device=x.device)
-    return x + level[:, None] * noise * present
+    draws = Draws(keys, purpose=2)
+    level = speech * 10 ** draws.uniform(-1.5, 0) * (draws.uniform(0, 1) < 0.5)
+    # A stretch of one long noise each: to draw millions of numbers by key costs half a step.
+    stretches = _noise(x.device).unfold(0, x.shape[1], 1)
+    start = draws.uniform(0, 1) * (len(stretches) - 1)
+    return x + level[:, None] * stretches[start.long()] * present
+
+
+@lru_cache(maxsize=4)
+def _noise(device: torch.device) -> Float[Tensor, "V"]:
+    """Eight million samples of white noise of variance 1, the same in every run."""
+    return torch.randn(1 << 23, generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def augment(
-    frames: Float[Tensor, "N M F"], lengths: Int[Tensor, "N"], generator: torch.Generator
+    frames: Float[Tensor, "N M F"], lengths: Int[Tensor, "N"], keys: Int[Tensor, "N"]
 ) -> tuple[Float[Tensor, "N M F"], Int[Tensor, "N"]]:
     """Random tempo, pitch and loudness, and masks over time and frequency (arXiv:1904.08779)."""
     (n, bands, size), device = frames.shape, frames.device
-
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(n, generator=generator, device=device)
-
+    uniform = Draws(keys, purpose=3).uniform
     tempo, pitch, bend = uniform(0.85, 1.2), uniform(-0.12, 0.12).exp(), uniform(-0.05, 0.05)
     time = torch.arange(size, device=device) * tempo[:, None]
     band = torch.linspace(-1, 1, bands, device=device) * pitch[:, None] + bend[:, None]
@@ -188,5 +197,10 @@ def to_int16(samples: Float[Tensor, "S"], rate: int, target: int) -> Int16[Tenso
     if samples.ndim != 1 or len(samples) == 0 or not samples.isfinite().all():
         raise ValueError(f"sound must be a row of finite samples, got shape {tuple(samples.shape)}")
     if rate != target:
+        common = math.gcd(rate, target)
+        if (rate // common) * (target // common) > MAX_KERNEL:
+            raise ValueError(
+                f"{rate} Hz has too few factors in common with {target} Hz to resample"
+            )
         samples = torchaudio.functional.resample(samples.float(), rate, target)
     return (samples.float().clamp(-1, 1) * 32767).round().to(torch.int16)

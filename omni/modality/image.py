@@ -10,13 +10,14 @@ import timm
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tv
 
 from omni.batch import Tokens
 from omni.config import ImageConfig
+from omni.nn.draws import Draws
 from omni.nn.transformer import Projection
 
 
@@ -55,14 +56,11 @@ def unpatchify(patches: Float[Tensor, "N T P"], patch: int) -> Float[Tensor, "N 
     return rearrange(patches, "n (h w) (p q c) -> n c (h p) (w q)", h=side, p=patch, q=patch, c=3)
 
 
-def augment(
-    pixels: Float[Tensor, "N 3 H W"], generator: torch.Generator
-) -> Float[Tensor, "N 3 H W"]:
-    """Random turn, scale, shift, colour and an erased box, each drawn for every picture alone."""
-    n, size, device = pixels.shape[0], pixels.shape[-1], pixels.device
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(n, *shape, generator=generator, device=device)
+def augment(pixels: Float[Tensor, "N 3 H W"], keys: Int[Tensor, "N"]) -> Float[Tensor, "N 3 H W"]:
+    """Random turn, scale, shift, colour and an erased box, fixed by the key of each picture."""
+    size, device = pixels.shape[-1], pixels.device
+    draws = Draws(keys, purpose=1)
+    uniform = draws.uniform
 
     angle, scale, aspect = uniform(-0.35, 0.35), uniform(0.85, 1.4), uniform(-0.15, 0.15).exp()
     shift = uniform(-0.12, 0.12, 2)
@@ -77,7 +75,7 @@ def augment(
 
     # Colour: a random 3x3 mix near the identity turns hues, a blend with grey fades them.
     eye = torch.eye(3, device=device)
-    mix = eye + 0.15 * torch.randn(n, 3, 3, generator=generator, device=device)
+    mix = eye + 0.15 * draws.noise(3, 3)
     mix = mix / mix.sum(-1, keepdim=True)  # keeps white white
     fade = uniform(-0.3, 1.0).clamp(min=0)[:, None, None]
     mix = torch.lerp(mix, torch.full_like(mix, 1 / 3), fade)

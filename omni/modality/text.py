@@ -28,12 +28,10 @@ class Tokenizer:
 
     def __init__(self, fast: FastTokenizer) -> None:
         self.fast = fast
-        vocabulary = fast.get_vocab()
-        self.languages = {
-            token[1:-1]: index
-            for token, index in sorted(vocabulary.items(), key=lambda item: item[1])
-            if token.startswith("<") and token.endswith(">") and index > END
-        }
+        # A caption that says "<end>" or "<en>" means these letters, as any others.
+        fast.encode_special_tokens = True
+        special = fast.get_added_tokens_decoder()
+        self.languages = {special[i].content[1:-1]: i for i in sorted(special) if i > END}
 
     @staticmethod
     def train(texts: Iterable[str], languages: Iterable[str], vocab_size: int) -> "Tokenizer":

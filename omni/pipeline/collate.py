@@ -2,9 +2,10 @@
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
+from jaxtyping import Int16, UInt8
 from torch import Tensor
 
 from omni.batch import Batch, Part, Sample
@@ -13,32 +14,103 @@ from omni.modality.image import fit
 from omni.modality.text import PAD, Tokenizer
 
 
-def collate(samples: Sequence[Sample], tokenizer: Tokenizer, config: ModelConfig) -> Batch:
-    """Pictures fitted to a square, sounds cut and padded, texts as padded token ids."""
+@dataclass(frozen=True)
+class Buffers:
+    """Where the pictures and the sounds of a batch go: used again and again, or shared."""
+
+    pixels: UInt8[Tensor, "N S S 3"]
+    samples: Int16[Tensor, "V"]
+
+    @staticmethod
+    def num_bytes(count: int, config: ModelConfig) -> tuple[int, int]:
+        """Bytes of the pictures and of the sounds of `count` samples."""
+        return count * config.image.size**2 * 3, 2 * count * _limit(config)
+
+    @staticmethod
+    def over(memory: UInt8[Tensor, "M"], count: int, config: ModelConfig) -> "Buffers":
+        """A view of memory of `sum(num_bytes)`."""
+        side, pixels = config.image.size, Buffers.num_bytes(count, config)[0]
+        return Buffers(
+            memory[:pixels].view(count, side, side, 3),
+            memory[pixels : sum(Buffers.num_bytes(count, config))].view(torch.int16),
+        )
+
+    @staticmethod
+    def allocate(count: int, config: ModelConfig) -> "Buffers":
+        """In memory of their own."""
+        memory = torch.empty(sum(Buffers.num_bytes(count, config)), dtype=torch.uint8)
+        return Buffers.over(memory, count, config)
+
+
+def collate(
+    samples: Sequence[Sample],
+    tokenizer: Tokenizer,
+    config: ModelConfig,
+    buffers: Buffers | None = None,
+) -> Batch:
+    """Pictures fitted to a square, sounds cut and padded, texts as padded token ids.
+
+    With `buffers`, pictures and sounds lie there; a picture may be in its place already.
+    """
     parts: dict[str, Part] = {}
-    size, seconds = config.image.size, config.audio.max_seconds
-    images = {i: fit(s.image, size) for i, s in enumerate(samples) if s.image is not None}
+    images = {i: s.image for i, s in enumerate(samples) if s.image is not None}
+    sounds = {i: s.audio for i, s in enumerate(samples) if s.audio is not None}
+    buffers = buffers or Buffers.allocate(max(len(images), len(sounds)), config)
     if images:
         ones = torch.ones(len(images)).long()
-        parts["image"] = Part(torch.stack([*images.values()]), torch.tensor([*images]), ones)
-    limit = int(seconds * config.audio.sample_rate)
-    sounds = {i: s.audio[:limit] for i, s in enumerate(samples) if s.audio is not None}
+        pixels = _place_images([*images.values()], buffers.pixels[: len(images)])
+        parts["image"] = Part(pixels, torch.tensor([*images]), ones)
     if sounds:
-        # Few different lengths: each new shape costs seconds of preparation in oneDNN.
-        parts["audio"] = _pad(sounds, int(0.4 * config.audio.sample_rate))
-    limit, language = config.text.max_tokens, None
+        parts["audio"] = _place_sounds(sounds, buffers.samples, config)
+    language = None
     texts = {i: (s.text, s.language) for i, s in enumerate(samples) if s.text is not None}
     if texts:
-        encoded = {i: tokenizer.encode(text, limit) for i, (text, _) in texts.items()}
-        parts["text"] = _pad({i: torch.tensor(ids) for i, ids in encoded.items()}, 4)
+        encoded = [tokenizer.encode(text, config.text.max_tokens) for text, _ in texts.values()]
+        parts["text"] = _pad_texts([*texts], encoded)
         language = torch.tensor([tokenizer.language(code) for _, code in texts.values()])
     group = torch.tensor([zlib.crc32(s.group.encode()) for s in samples])
     return Batch(len(samples), group, parts, language)
 
 
-def _pad(items: dict[int, Tensor], multiple: int) -> Part:
-    """Rows of zeros (`PAD`, silence) to the longest, rounded up to a multiple."""
-    lengths = torch.tensor([len(item) for item in items.values()])
-    size = -(-int(lengths.max()) // multiple) * multiple
-    data = torch.stack([F.pad(item, (0, size - len(item)), value=PAD) for item in items.values()])
-    return Part(data, torch.tensor([*items]), lengths)
+def _place_images(
+    images: list[Tensor], pixels: UInt8[Tensor, "N S S 3"]
+) -> UInt8[Tensor, "N 3 S S"]:
+    """Fitted pictures as one tensor; its memory is channels last, as decoders write it."""
+    batch = pixels.permute(0, 3, 1, 2)
+    for image, place in zip(images, batch, strict=True):
+        if image.data_ptr() != place.data_ptr():
+            place.copy_(fit(image, place.shape[-1]))
+    return batch
+
+
+def _limit(config: ModelConfig) -> int:
+    """Samples of the longest sound, rounded up as `_place_sounds` does."""
+    longest = int(config.audio.max_seconds * config.audio.sample_rate)
+    step = _step(config)
+    return -(-longest // step) * step
+
+
+def _step(config: ModelConfig) -> int:
+    """Few different lengths: each new shape costs seconds of preparation in oneDNN."""
+    return int(0.4 * config.audio.sample_rate)
+
+
+def _place_sounds(sounds: dict[int, Tensor], memory: Tensor, config: ModelConfig) -> Part:
+    """Rows of samples, silence after them, to the longest."""
+    limit = int(config.audio.max_seconds * config.audio.sample_rate)
+    lengths = [min(len(sound), limit) for sound in sounds.values()]
+    size = -(-max(lengths) // _step(config)) * _step(config)
+    data = memory[: len(lengths) * size].view(len(lengths), size)
+    # By numpy: a call of torch costs as much as copying a short sound.
+    for row, sound, length in zip(data.numpy(), sounds.values(), lengths, strict=True):
+        row[:length] = sound[:length].numpy()
+        row[length:] = 0
+    return Part(data, torch.tensor([*sounds]), torch.tensor(lengths))
+
+
+def _pad_texts(rows: list[int], texts: list[list[int]]) -> Part:
+    """Rows of token ids, `PAD` after them, to the longest, rounded up to a multiple of four."""
+    lengths = [len(ids) for ids in texts]
+    size = -(-max(lengths) // 4) * 4
+    data = torch.tensor([ids + [PAD] * (size - len(ids)) for ids in texts])
+    return Part(data, torch.tensor(rows), torch.tensor(lengths))

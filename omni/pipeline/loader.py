@@ -1,129 +1,186 @@
-"""Batches as a pure function of (seed, step): any step can be asked for, in any order.
+"""Batches of shards, endless, exactly the right samples: any step can be asked for at any time."""
 
-Samples are decoded once and kept, which suits corpora that fit in memory.
-"""
-
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
-from omni.batch import Batch, Part, Sample
+from omni.batch import Batch, Sample
 from omni.config import DataConfig, ModelConfig
 from omni.modality.text import Tokenizer
-from omni.pipeline.collate import collate
-from omni.pipeline.shards import read_samples
-from omni.pipeline.synthetic import make_samples
+from omni.pipeline.assemble import Assembler, Made
+from omni.pipeline.collate import Buffers
+from omni.pipeline.dataset import Dataset
+from omni.pipeline.formats import BITS
+from omni.pipeline.plan import WINDOW, Plan
+from omni.pipeline.prefetch import Prefetcher
+from omni.pipeline.quarantine import Ledger, Quarantine
+from omni.pipeline.reader import Reader, SampleError
+from omni.pipeline.remote import Cache, is_remote
+from omni.pipeline.sample import decode_sample
+from omni.pipeline.synthetic import synthetic_shards
+from omni.pipeline.worker import Workers
 
 AHEAD = 4
-"""batches prepared while the network works"""
-WINDOW = 8
-"""batches among which samples are sorted by length"""
+"""batches that a thread prepares while the network works"""
+WINDOWS_AHEAD, SHARDS_AHEAD = 4, 16
+"""how far ahead shards are fetched that are far away"""
+KEPT_BYTES = 512 << 20
+"""of decoded samples that stay in memory, where one process does all"""
+ALL = sum(BITS.values())
+MANY_TEXTS = 200_000
+"""samples from which a tokenizer is learned; more change it little"""
 
 
 class Loader:
-    """Shuffled batches of one split, endless; each epoch is a permutation of all samples."""
+    """The batches of a run.
 
-    def __init__(self, config: DataConfig, seed: int = 0) -> None:
-        self.config, self.seed = config, seed
-        if config.path == "synthetic":
-            self.samples = make_samples(config.split)
-        else:
-            self.samples = read_samples(config.path, config.split)
-        strata: dict[tuple[bool, ...], list[int]] = {}
-        for index, sample in enumerate(self.samples):
-            senses = tuple(part is not None for part in (sample.image, sample.audio, sample.text))
-            strata.setdefault(senses, []).append(index)
-        self._strata = [strata[senses] for senses in sorted(strata, reverse=True)]
-        self._lengths = [
-            len(s.audio) if s.audio is not None else len(s.text or "") for s in self.samples
+    Args:
+        config: which samples, and how many.
+        seed: with the step, all that the order depends on.
+        folder: of the run, where damaged samples are written down.
+        rank, world: this process among those that share every batch.
+
+    Raises:
+        ValueError: the data sets, or what is asked of them, are not as they must be.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        seed: int = 0,
+        folder: Path | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        paths = [
+            synthetic_shards(config.split) if path == "synthetic" else path for path in config.path
         ]
-        self._quotas = _share([len(stratum) for stratum in self._strata], config.batch_size)
+        self.config, self.rank, self.world = config, rank, world
+        self.datasets = [Dataset(path, config.split) for path in paths]
+        self.plan = Plan(config, seed, self.datasets)
+        self.quarantine = Quarantine(folder, config.max_bad, sum(map(len, self.datasets)))
+        far = any(is_remote(shard.url) for data in self.datasets for shard in data.shards)
+        self._prefetcher = Prefetcher(Cache()) if far else None
+        self.waited = 0.0
+        """seconds that somebody has waited for a batch"""
 
     def learn_tokenizer(self, vocab_size: int) -> Tokenizer:
-        """A tokenizer for the texts of the split, names in other languages included."""
+        """The tokenizer that lies beside the shards, or one for the texts of the split."""
+        ready = Path(self.config.path[0]) / "tokenizer.json"
+        if ready.exists():
+            return Tokenizer.load(ready)
         languages, texts = [], []
-        for sample in self.samples:
-            own = {} if sample.text is None else {sample.language: sample.text}
-            for names in (own, sample.meta.get("names", {})):
-                languages += names.keys()
-                texts += names.values()
+        for dataset in self.datasets:
+            for by_language in _texts(dataset):
+                for language, values in by_language.items():
+                    languages += [language] * len(values)
+                    texts += values
         return Tokenizer.train(texts, languages, vocab_size)
 
-    def indices(self, step: int) -> list[int]:
-        """Which samples make up the batch of a step, in random order.
-
-        Samples are drawn in proportion from each stratum, the samples that have the same senses,
-        and each stratum is gone through in a new order every epoch. So each batch holds as many
-        items of a sense as any other: nothing has to be compiled, planned or allocated anew.
-        Within `WINDOW` batches they are sorted by length, so that little is padding.
-        """
-        window = step // WINDOW
-        turn = int(np.random.default_rng((self.seed, 3, window)).permutation(WINDOW)[step % WINDOW])
-        chosen: list[int] = []
-        for number, (stratum, quota) in enumerate(zip(self._strata, self._quotas, strict=True)):
-            start, count = window * WINDOW * quota, len(stratum)
-            positions = range(start, start + WINDOW * quota)
-            orders = {
-                epoch: np.random.default_rng((self.seed, 0, number, epoch)).permutation(stratum)
-                for epoch in {position // count for position in positions}
-            }
-            drawn = [int(orders[p // count][p % count]) for p in positions]
-            drawn.sort(key=self._lengths.__getitem__)
-            chosen += drawn[turn * quota : (turn + 1) * quota]
-        return np.random.default_rng((self.seed, 2, step)).permutation(chosen).tolist()
+    def examples(self, count: int, sample_rate: int) -> list[Sample]:
+        """At most `count` samples of the first data set that have all senses, spread evenly."""
+        dataset, reader = self.datasets[0], Reader(self.datasets[0])
+        ends = np.cumsum([shard.counts[ALL] for shard in dataset.shards])
+        total, found = int(ends[-1]), []
+        for rank in range(0, total, max(1, -(-total // count))):
+            at = int(np.searchsorted(ends, rank, "right"))
+            row = dataset.shards[at].rows(ALL)[rank - ends[at] + dataset.shards[at].counts[ALL]]
+            members = reader.members(int(dataset.starts[at] + row))
+            found.append(decode_sample(*members, sample_rate, dataset.shards[at].name))
+        reader.close()
+        return found
 
     def batch(self, step: int, tokenizer: Tokenizer, model: ModelConfig) -> Batch:
         """The batch of a step."""
-        rng = np.random.default_rng((self.seed, 1, step))
-        samples = [self._choose_text(self.samples[i], rng) for i in self.indices(step)]
-        for i in rng.integers(len(self.samples), size=self.config.extra_texts):
-            if self.samples[i].text is not None:
-                samples.append(replace(self.samples[i], image=None, audio=None))
-        batch = collate(samples, tokenizer, model)
-        return _break_pairs(batch, rng) if self.config.shuffled else batch
+        return Assembler(**self._rules(tokenizer, model)).make(step).batch
 
     def batches(
         self, start: int, stop: int, tokenizer: Tokenizer, model: ModelConfig
     ) -> Iterator[Batch]:
-        """The batches of the steps `start` to `stop - 1`, prepared ahead in a thread."""
+        """The batches of the steps `start` to `stop - 1`, each good until the next is taken.
+
+        Raises `ValueError` where too much is damaged, `WorkerError` where a worker cannot go on.
+        """
+        rules, ledger = self._rules(tokenizer, model), Ledger(self.plan, start)
+        source = self._by_workers if self.config.workers else self._by_thread
+        made, began = source(start, stop, rules), time.monotonic()
+        for step, result in enumerate(made, start):
+            self._fetch_ahead(step)
+            self.waited += time.monotonic() - began
+            picks = self.plan.batch(step, self.rank, self.world)
+            self.quarantine.add(result.faults, len(picks))
+            if self.world == 1:
+                ledger.add(step, picks, result.substituted)
+            yield result.batch
+            began = time.monotonic()
+
+    def _fetch_ahead(self, step: int) -> None:
+        """Has the shards of the next windows fetched, where they are far away."""
+        if self._prefetcher is None or step % WINDOW:
+            return
+        shards = self.plan.shards(step, step + WINDOWS_AHEAD * WINDOW, self.rank, self.world)
+        far = [shard for shard in shards if is_remote(shard.url)][:SHARDS_AHEAD]
+        self._prefetcher.want((s.url, s.index.tar_bytes, s.sha256) for s in far)
+
+    def state(self, step: int) -> dict[str, Any]:
+        """What a checkpoint after so many steps needs of the loader: less than a kilobyte."""
+        return self.plan.state(step)
+
+    def restore(self, state: dict[str, Any]) -> int:
+        """The step with which to go on. Raises `ValueError` where data or rules have changed."""
+        return self.plan.restore(state)
+
+    def _rules(self, tokenizer: Tokenizer, model: ModelConfig) -> dict[str, Any]:
+        return {
+            "config": self.config,
+            "plan": self.plan,
+            "tokenizer": tokenizer,
+            "model": model,
+            "rank": self.rank,
+            "world": self.world,
+            "known": frozenset(self.quarantine.faults),
+        }
+
+    def _by_workers(self, start: int, stop: int, rules: dict[str, Any]) -> Iterator[Made]:
+        workers = Workers(self.config.workers, rules)
+        try:
+            yield from workers.batches(start, stop)
+        finally:
+            workers.close()
+
+    def _by_thread(self, start: int, stop: int, rules: dict[str, Any]) -> Iterator[Made]:
+        """Prepared ahead in a thread: decoders leave the interpreter to others."""
+        assembler = Assembler(**rules, keep_bytes=KEPT_BYTES)
+        share = self.config.batch_size // self.world
+        model = rules["model"]
+        ring = [Buffers.allocate(share, model) for _ in range(AHEAD + 1)]
         with ThreadPoolExecutor(1) as pool:
-            waiting = [
-                pool.submit(self.batch, step, tokenizer, model)
-                for step in range(start, min(start + AHEAD, stop))
-            ]
-            for step in range(start, stop):
-                yield waiting.pop(0).result()
-                if step + AHEAD < stop:
-                    waiting.append(pool.submit(self.batch, step + AHEAD, tokenizer, model))
 
-    def _choose_text(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Without a recording, the name in another language now and then: nobody speaks it here."""
-        names = sample.meta.get("names", {})
-        others = [language for language in names if language != sample.language]
-        draw, choice = rng.random(), rng.random()
-        if sample.audio is not None or not others or draw >= self.config.foreign:
-            return sample
-        language = others[int(choice * len(others))]
-        return replace(sample, text=names[language], language=language)
+            def ask(step: int):
+                return pool.submit(assembler.make, step, ring[step % len(ring)])
+
+            waiting = [ask(step) for step in range(start, min(start + AHEAD, stop))]
+            try:
+                for step in range(start, stop):
+                    made = waiting.pop(0).result()
+                    if step + AHEAD < stop:
+                        waiting.append(ask(step + AHEAD))
+                    yield made
+            finally:
+                for future in waiting:
+                    future.cancel()
 
 
-def _share(sizes: list[int], total: int) -> list[int]:
-    """`total` in whole parts, nearest to the proportions of `sizes` (largest remainder)."""
-    exact = [total * size / sum(sizes) for size in sizes]
-    parts = [int(part) for part in exact]
-    by_remainder = sorted(range(len(sizes)), key=lambda i: parts[i] - exact[i])
-    for i in by_remainder[: total - sum(parts)]:
-        parts[i] += 1
-    return parts
-
-
-def _break_pairs(batch: Batch, rng: np.random.Generator) -> Batch:
-    """The items of each sense on other samples' rows, for a control that cannot learn a pair."""
-    parts = {}
-    for sense, part in batch.parts.items():
-        rows = torch.from_numpy(rng.permutation(batch.size)[: len(part.rows)])
-        parts[sense] = Part(part.data, rows, part.lengths)
-    return replace(batch, parts=parts, group=torch.arange(batch.size))
+def _texts(dataset: Dataset) -> Iterator[dict[str, list[str]]]:
+    """The texts of each sample by language."""
+    reader = Reader(dataset)
+    for number in range(min(len(dataset), MANY_TEXTS)):
+        try:
+            yield decode_sample("", reader.content(number, only=("txt", "json")), 0).texts
+        except SampleError:
+            continue  # told of when its turn comes in training
+    reader.close()

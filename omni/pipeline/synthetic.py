@@ -1,18 +1,56 @@
 """A made-up world of three senses, for tests and the `debug` preset: coloured shapes that sing.
 
+It is written as a shard like any other, once, into the user's cache.
+
 A sample is a shape in a colour at a random place, its name, and two tones: one for the colour, one
 for the shape, both with random loudness and noise.
 """
 
+import io
+import json
+
 import numpy as np
+import soundfile
 import torch
 from PIL import Image, ImageDraw
 
 from omni.batch import Sample
+from omni.pipeline.remote import cache_folder
+from omni.pipeline.writer import write_shard
 
 COLOURS = {"red": 0, "green": 120, "blue": 240, "yellow": 60, "purple": 290, "orange": 30}
 SHAPES = ("circle", "square", "triangle", "bar")
 RATE = 16_000
+
+
+VERSION = 1
+"""another world is another folder"""
+
+
+def synthetic_shards(split: str) -> str:
+    """The folder in which the shard of a split lies, written where it does not yet."""
+    folder = cache_folder() / f"synthetic-{VERSION}"
+    shard = folder / f"{split}-000000.tar"
+    if not shard.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_shard(shard, ((s.key, _members(s)) for s in make_samples(split)))
+    return str(folder)
+
+
+def _members(sample: Sample) -> dict[str, bytes]:
+    """Losslessly: what is read is what was made."""
+    members = {}
+    if sample.image is not None:
+        file = io.BytesIO()
+        Image.fromarray(sample.image.permute(1, 2, 0).numpy()).save(file, "PNG")
+        members["png"] = file.getvalue()
+    if sample.audio is not None:
+        file = io.BytesIO()
+        soundfile.write(file, sample.audio.numpy(), RATE, "PCM_16", format="WAV")
+        members["wav"] = file.getvalue()
+    if sample.text is not None:
+        members["txt"] = sample.text.encode()
+    return members | {"json": json.dumps({"concept": sample.group}).encode()}
 
 
 def make_samples(split: str, count: int = 480, size: int = 32) -> list[Sample]:
@@ -32,7 +70,8 @@ def _make_sample(split: str, index: int, size: int) -> Sample:
         audio=None if missing == "audio" else _sing(colour, shape, rng),
         text=None if missing == "text" else name,
         group=name,
-        meta={"concept": name, "names": {} if missing == "text" else {"en": name}},
+        texts={} if missing == "text" else {"en": [name]},
+        meta={"concept": name},
     )
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ KEEP = 2
 def save_checkpoint(
     run: Path,
     step: int,
+    loader: dict[str, Any],
     config: Config,
     tokenizer: Tokenizer,
     network: nn.Module,
@@ -33,7 +35,10 @@ def save_checkpoint(
     average: AveragedModel,
     past: Kept,
 ) -> Path:
-    """Writes runs/NAME/checkpoints/step-NNNNNN after `step` steps; returns the folder."""
+    """Writes runs/NAME/checkpoints/step-NNNNNN after `step` steps; returns the folder.
+
+    `loader`: what the loader needs to go on, `past`: the vectors that the contrast remembers.
+    """
     folder = run / "checkpoints" / f"step-{step:06d}"
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -45,7 +50,7 @@ def save_checkpoint(
     for sense, (vectors, groups) in past.items():
         tensors |= {f"past/vectors/{sense}": vectors, f"past/groups/{sense}": groups}
     save_file({k: v.contiguous() for k, v in tensors.items()}, partial / "training.safetensors")
-    (partial / "state.json").write_text(json.dumps({"step": step}))
+    (partial / "state.json").write_text(json.dumps({"step": step, "loader": loader}))
     for path in (*partial.iterdir(), partial):
         _sync(path)
     shutil.rmtree(folder, ignore_errors=True)
@@ -63,8 +68,8 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 def load_checkpoint(
     folder: Path, network: nn.Module, optimizers: list[Optimizer], average: AveragedModel
-) -> tuple[int, Kept]:
-    """Restores everything in place; returns the number of steps done and the vectors kept."""
+) -> tuple[dict[str, Any], Kept]:
+    """Restores everything in place; returns the state of the loader and the vectors kept."""
     device = str(next(network.parameters()).device)
     tensors = load_file(folder / "training.safetensors", device)
     network.load_state_dict(_under(tensors, "network/"))
@@ -75,11 +80,11 @@ def load_checkpoint(
         parameter = parameters[name]
         owners[parameter].state[parameter][kind] = value
     average.module.load_state_dict(load_file(folder / "model.safetensors"))
-    steps = json.loads((folder / "state.json").read_text())["step"]
-    average.n_averaged.fill_(steps)
+    state = json.loads((folder / "state.json").read_text())
+    average.n_averaged.fill_(state["step"])
     vectors, groups = _under(tensors, "past/vectors/"), _under(tensors, "past/groups/")
     past = {sense: (vectors[sense], groups[sense]) for sense in vectors}
-    return steps, past
+    return state["loader"], past
 
 
 def _moments(network: nn.Module, optimizers: list[Optimizer]) -> dict[str, dict[str, Tensor]]:

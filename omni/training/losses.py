@@ -25,6 +25,8 @@ JOINT = (("audio", "image", "text"), ("audio", "text", "image"), ("image", "text
 """two senses together, and the third"""
 WITHIN = ((("image",), ("image",)), (("audio",), ("audio",)))
 """other pictures, and other recordings, of the same thing"""
+LENGTH = 0.2
+"""weight of the length of speech, in log frames, beside the speech"""
 UNCONDITIONAL = 0.1
 """share of the items of a flow decoder that learn without a source, for guidance"""
 
@@ -49,7 +51,7 @@ def stack(memories: list[Tokens]) -> Tokens:
 
 
 class Step:
-    """The losses of one batch; `generator` draws everything that is random in it.
+    """The losses of one batch; `generator` draws what is random and no item's own.
 
     `past`: what `remember` gave; `progress`: share of the run that is done.
     """
@@ -69,8 +71,9 @@ class Step:
         device = batch.group.device
         # Ever more batches of pictures as they are: that is what the model will meet.
         clean = torch.rand((), generator=generator, device=device) < progress
-        use = {s: None if s == "image" and clean else generator for s in senses}
-        tokens = {s: network.encode(s, part, use[s]) for s, part in senses.items()}
+        assert batch.key is not None
+        use = {s: batch.key[part.rows] for s, part in senses.items() if s != "image" or not clean}
+        tokens = {s: network.encode(s, part, use.get(s)) for s, part in senses.items()}
         self.fused: dict[tuple[str, ...], Fused] = {(s,): network.fuse(tokens[s]) for s in senses}
         self.rows: dict[tuple[str, ...], Tensor] = {(s,): senses[s].rows for s in senses}
         choice = int(torch.randint(4, (), generator=generator, device=device))
@@ -170,7 +173,8 @@ class Step:
         losses = {f"{sense}_flow": self._flow_loss(sense, memory, part)}
         if sense == "audio":
             frames = self.network.log_mel.num_frames(part.lengths).float().log()
-            losses["length"] = F.smooth_l1_loss(self.network.num_frames(memory), frames)
+            length = F.smooth_l1_loss(self.network.num_frames(memory), frames)
+            losses["audio_flow/length"] = LENGTH * length
         return losses
 
     def _flow_loss(self, sense: str, memory: Tokens, part: Part) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from omni.config import AudioConfig
-from omni.modality.audio import AudioEncoder, LogMel, augment, to_int16
+from omni.modality.audio import AudioEncoder, LogMel, add_noise, augment, to_int16
 
 CONFIG = AudioConfig()
 
@@ -41,10 +41,22 @@ def test_padding_changes_no_token() -> None:
 def test_augmentation_keeps_the_shape_and_stretches_the_length() -> None:
     frames = LogMel(CONFIG)(chirp()[None]).repeat(16, 1, 1)
     lengths = torch.full((16,), frames.shape[2])
-    augmented, stretched = augment(frames, lengths, torch.Generator().manual_seed(0))
+    augmented, stretched = augment(frames, lengths, torch.arange(16))
     assert augmented.shape == frames.shape
     assert stretched.min() < lengths[0]
     assert stretched.max() <= frames.shape[2]
+
+
+def test_noise_is_each_recording_s_own_and_leaves_half_alone() -> None:
+    samples = chirp()[None].repeat(64, 1)
+    lengths, keys = torch.full((64,), samples.shape[1]), torch.arange(64)
+    noisy = add_noise(samples, lengths, keys)
+    noise = noisy - samples.float() / 32768
+    assert 16 < (noise.square().mean(1) == 0).sum() < 48
+    torch.testing.assert_close(add_noise(samples[5:9], lengths[5:9], keys[5:9]), noisy[5:9])
+    loud = noise[noise.square().mean(1) > 0]
+    unit = loud / loud.norm(dim=1, keepdim=True)
+    assert (unit @ unit.T - torch.eye(len(unit))).abs().max() < 0.06  # 12,800 samples: 0.009
 
 
 def test_sound_at_another_rate_is_resampled() -> None:

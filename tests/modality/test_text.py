@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from omni.config import TextConfig
-from omni.modality.text import END, TextDecoder, Tokenizer
+from omni.modality.text import END, PAD, TextDecoder, Tokenizer
 
 TEXTS = ["red apple", "grüner Apfel", "红苹果", "зелёное яблоко", "👩‍🚀 astronaut"] * 3
 
@@ -30,6 +30,22 @@ def test_a_long_text_is_cut_and_still_ends(tokenizer: Tokenizer) -> None:
 def test_training_twice_gives_the_same_tokens(tokenizer: Tokenizer) -> None:
     again = Tokenizer.train(TEXTS, ["ru", "zh", "de", "en"], 400)
     assert again.fast.to_str() == tokenizer.fast.to_str()
+
+
+@pytest.mark.parametrize("text", ["<end>", "<pad>", "<eos>", "a <en> b<zh>", "<de><end>"])
+def test_the_name_of_a_special_token_is_text_like_any_other(tmp_path, tokenizer, text) -> None:
+    tokenizer.save(tmp_path / "tokenizer.json")
+    for used in (tokenizer, Tokenizer.load(tmp_path / "tokenizer.json")):
+        *ids, last = used.encode(text, 200)
+        assert last == END
+        assert not set(ids) & {PAD, END, *used.languages.values()}
+        assert used.decode([*ids, last]) == text
+
+
+def test_languages_are_those_of_training_whatever_the_texts_hold() -> None:
+    tokenizer = Tokenizer.train(["a<=>b c<>d"] * 9, ["en", "de"], 400)
+    assert {"<=>", "<>"} & set(tokenizer.fast.get_vocab()), "the control: these became tokens"
+    assert [*tokenizer.languages] == ["de", "en"]
 
 
 def test_an_unknown_language_is_refused_with_those_known(tokenizer: Tokenizer) -> None:

@@ -17,12 +17,11 @@ from omni.training.optim import make_average, make_optimizers, step_all
 WARM_UP, COUNTED = 6, 10
 
 
-def run(what: str, preset: str, device_name: str) -> None:
+def run(preset: str, device_name: str) -> None:
     """Prints triplets/s, FLOPs a triplet and the share of the measured matmul peak.
 
     Raises `ValueError` for a preset that does not exist.
     """
-    assert what == "step"
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {preset!r}")
     device = pick_device(device_name)

@@ -1,0 +1,1 @@
+"""Preparation of data: python -m data.prepare pack | index | tokenizer | check | show."""

@@ -1,0 +1,119 @@
+"""Pack a folder, a table, foreign tars or a known data set into shards with indexes.
+
+A run that was stopped in any way goes on where it was when it is started again with the same
+options, and what it writes is the same to the byte, whatever the number of processes.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from data.prepare.engine import run_local, run_ray
+from data.prepare.ledger import REJECTED, Ledger
+from data.prepare.media import Form
+from data.prepare.plan import PROBE, measure, shards
+from data.prepare.shard import Done, Job
+from data.prepare.sources import Source, open_source
+
+SHARD_MB = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Source, output, what media become, and who does the work."""
+    form = Form()
+    parser.add_argument(
+        "source", help="folder, table, tars (also as a pattern), or recipe's folder"
+    )
+    parser.add_argument("out", type=Path, help="folder of the shards")
+    parser.add_argument("--split", help="of a source that names none (train)")
+    parser.add_argument("--recipe", metavar="NAME", help="SOURCE is a copy of this known data set")
+    parser.add_argument("--size", type=_positive, default=form.size, help="short side, pixels")
+    parser.add_argument("--quality", type=_positive, default=form.quality, help="of JPEG")
+    parser.add_argument("--audio", choices=["flac", "wav"], default=form.audio)
+    parser.add_argument("--sample-rate", type=_positive, default=form.sample_rate, metavar="HZ")
+    parser.add_argument("--keep-originals", action="store_true", help="media stay as they are")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--shard-mb", type=_positive, default=SHARD_MB, help="about so large")
+    length.add_argument("--shard-samples", type=_positive, help="exactly so long, but the last")
+    parser.add_argument("--processes", type=_positive, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--engine", choices=["local", "ray"], default="local")
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Packs. Raises `ValueError` for a source that cannot be used, or of which most cannot."""
+    a = arguments
+    if a.quality > 100:
+        raise ValueError(f"--quality must be 1 to 100, got {a.quality}")
+    if not a.recipe and a.out.resolve().is_relative_to(Path(a.source).resolve()):
+        raise ValueError(f"the output must not lie within the source, got {str(a.out)!r}")
+    form = Form(a.size, a.quality, a.audio, a.sample_rate, a.keep_originals)
+    source = open_source(a.source, a.recipe, a.split)
+    length = {"shard_mb": None if a.shard_samples else a.shard_mb, "shard_samples": a.shard_samples}
+    settings = {"source": a.source, "recipe": a.recipe, **vars(form), **length}
+    with Ledger.opened(a.out) as ledger:
+        records = iter(source)
+        shard_samples = a.shard_samples or ledger.shard_samples(settings)
+        if not shard_samples:
+            head = list(islice(records, PROBE))
+            shard_samples = measure(head, form, a.shard_mb << 20) if head else 1
+            records = chain(head, records)
+        claim = partial(ledger.claim, settings=settings, shard_samples=shard_samples)
+        planned = shards(records, shard_samples, claim)
+        jobs = (Job(a.out, ledger.work, name, filled, form) for name, filled in planned)
+        engine = run_ray if a.engine == "ray" else run_local
+        done = _watch(engine(jobs, a.processes), source.total)
+        if not done:
+            raise ValueError(f"{a.source!r} holds no samples")
+        ledger.drop(settings, {shard.name for shard in done})
+        ledger.finish()
+    return _report(a.out, source, done)
+
+
+def _watch(results: Iterable[Done], total: int | None) -> list[Done]:
+    """What comes of the shards, while it is shown."""
+    done: list[Done] = []
+    samples = rejected = 0
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("packing", total=total)
+        for shard in results:
+            done.append(shard)
+            samples, rejected = samples + shard.samples, rejected + shard.rejected
+            shown = f"packing, {rejected} rejected" if rejected else "packing"
+            progress.update(task, completed=samples + rejected, description=shown)
+    return done
+
+
+def _report(out: Path, source: Source, done: list[Done]) -> int:
+    """Says what was done. Raises `ValueError` when most samples were rejected."""
+    samples, rejected = sum(d.samples for d in done), sum(d.rejected for d in done)
+    for extension, count in sorted(source.passed_over.items()):
+        print(f"passed over: {count} x {extension}", file=sys.stderr)
+    if rejected > samples:
+        raise ValueError(
+            f"{rejected} of {rejected + samples} samples were rejected, "
+            f"which is more than half: see {out / REJECTED}"
+        )
+    noted = f", {rejected} rejected (see {REJECTED})" if rejected else ""
+    print(f"{out}: {samples} samples in {len(done)} shards{noted}")
+    return 0

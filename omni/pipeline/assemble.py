@@ -1,0 +1,201 @@
+"""The batch of a step: its samples read, decoded into one place, and replaced where damaged."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omni.batch import Batch, Part, Sample
+from omni.config import DataConfig, ModelConfig
+from omni.modality.image import fit
+from omni.modality.text import Tokenizer
+from omni.pipeline.collate import Buffers, collate
+from omni.pipeline.dataset import Dataset
+from omni.pipeline.order import mix
+from omni.pipeline.plan import Pick, Plan
+from omni.pipeline.quarantine import Fault
+from omni.pipeline.reader import Reader, SampleError
+from omni.pipeline.sample import MemberError, decode_members, make_sample
+
+ATTEMPTS = 16
+"""substitutes for one sample, after which the data set counts as broken"""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A batch, the places of it where another sample stands in, and what was found damaged."""
+
+    batch: Batch
+    substituted: list[int]
+    faults: list[Fault]
+
+
+class Assembler:
+    """Makes batches, in one thread.
+
+    Args:
+        known: (name of the data set, number) of samples known to be damaged: they are replaced
+            without a look.
+        keep_bytes: of decoded samples that stay in memory.
+        beat: is told of every sample before it is read.
+        fetching: what it gives is entered while a shard comes from far away.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        plan: Plan,
+        tokenizer: Tokenizer,
+        model: ModelConfig,
+        rank: int = 0,
+        world: int = 1,
+        known: frozenset[tuple[str, int]] = frozenset(),
+        keep_bytes: int = 0,
+        beat: Callable[[int, Pick], None] = lambda step, pick: None,
+        fetching: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self.config, self.plan, self.tokenizer, self.model = config, plan, tokenizer, model
+        self.rank, self.world, self.beat = rank, world, beat
+        self.bad = {*known}
+        self.readers = [Reader(dataset, fetching=fetching) for dataset in plan.datasets]
+        self.kept: dict[tuple[int, int], Sample] = {}
+        self.room = keep_bytes
+
+    def make(self, step: int, buffers: Buffers | None = None) -> Made:
+        """The batch of a step, in `buffers` where given."""
+        picks = self.plan.batch(step, self.rank, self.world)
+        buffers = buffers or Buffers.allocate(len(picks), self.model)
+        samples, substituted, faults, images = [], [], [], 0
+        for place, pick in enumerate(picks):
+            self.beat(step, pick)
+            sample, found = self._sample(pick, buffers.pixels[images], step)
+            faults += found
+            if found or self._is_bad(pick):
+                substituted.append(place)
+            images += sample.image is not None
+            samples.append(sample)
+        texts, found = self._extra(step)
+        picks, samples = picks + [pick for pick, _ in texts], samples + [text for _, text in texts]
+        draws = self._draws(picks)
+        samples = [self._choose_text(*pair) for pair in zip(samples, draws.tolist(), strict=True)]
+        batch = collate(samples, self.tokenizer, self.model, buffers)
+        batch = replace(batch, key=torch.from_numpy(draws[:, 3].view(np.int64)))
+        if self.config.shuffled:
+            batch = _break_pairs(batch, np.random.default_rng((self.plan.seed, 1, step)))
+        return Made(batch, substituted, faults + found)
+
+    def _is_bad(self, pick: Pick) -> bool:
+        return (self._dataset(pick).name, pick.number) in self.bad
+
+    def _dataset(self, pick: Pick) -> Dataset:
+        return self.plan.datasets[pick.source]
+
+    def _sample(self, pick: Pick, canvas: Tensor, step: int) -> tuple[Sample, list[Fault]]:
+        """The sample of a pick, or the first substitute that is whole; what was damaged."""
+        order, faults, reason = self.plan.blend.orders[pick.source], [], "it is quarantined"
+        for attempt in range(ATTEMPTS):
+            number = pick.number
+            if attempt:
+                number = order.substitute(pick.epoch, pick.stratum, pick.number, attempt)
+            name = self._dataset(pick).name
+            if (name, number) in self.bad:
+                continue
+            try:
+                return self._decode(pick.source, number, canvas), faults
+            except SampleError as error:
+                self.bad.add((name, number))
+                where = error.shard, error.key, error.member, error.reason
+                faults.append(Fault(name, number, *where, step))
+                reason = str(error)
+        raise ValueError(f"{ATTEMPTS} samples in a row are damaged in {name}; the last: {reason}")
+
+    def _decode(self, source: int, number: int, canvas: Tensor) -> Sample:
+        """A sample with its picture, fitted, in `canvas`."""
+        place = canvas.permute(2, 0, 1)
+        if (kept := self.kept.get((source, number))) is not None:
+            if kept.image is None:
+                return kept
+            return replace(kept, image=place.copy_(kept.image))
+        reader, audio = self.readers[source], self.model.audio
+        members = reader.content(number)
+        try:
+            found = decode_members(members, audio.sample_rate, canvas.numpy())
+        except MemberError as error:
+            raise reader.blame(number, error.member, error.reason) from error
+        if (samples := found.get("audio")) is not None:
+            found["audio"] = samples[: int(audio.max_seconds * audio.sample_rate)]
+        if (image := found.get("image")) is not None:
+            if image.data_ptr() != canvas.data_ptr():
+                place.copy_(fit(image, self.model.image.size))
+            found["image"] = place
+        sample = make_sample(f"{source}/{number}", found)
+        self._keep(source, number, sample)
+        return sample
+
+    def _keep(self, source: int, number: int, sample: Sample) -> None:
+        image, audio = sample.image, sample.audio
+        size = sum(
+            part.numel() * part.element_size() for part in (image, audio) if part is not None
+        )
+        if size <= self.room:
+            self.room -= size
+            image = image if image is None else image.clone()
+            audio = audio if audio is None else audio.clone()
+            self.kept[source, number] = replace(sample, image=image, audio=audio)
+
+    def _extra(self, step: int) -> tuple[list[tuple[Pick, Sample]], list[Fault]]:
+        """Texts alone, of other samples; those that are damaged or have none are left out."""
+        samples, faults = [], []
+        for pick in self.plan.extra(step, self.rank, self.world):
+            self.beat(step, pick)
+            try:
+                sample = self._text(pick)
+            except SampleError as error:
+                name, number = self._dataset(pick).name, pick.number
+                where = error.shard, error.key, error.member, error.reason
+                faults.append(Fault(name, number, *where, step))
+                self.bad.add((name, number))
+                continue
+            if sample.text is not None:
+                samples.append((pick, sample))
+        return samples, faults
+
+    def _text(self, pick: Pick) -> Sample:
+        kept = self.kept.get((pick.source, pick.number))
+        if kept is not None:
+            return replace(kept, image=None, audio=None)
+        reader = self.readers[pick.source]
+        members = reader.content(pick.number, only=("txt", "json"))
+        try:
+            return make_sample("", decode_members(members, 0))
+        except MemberError as error:
+            raise reader.blame(pick.number, error.member, error.reason) from error
+
+    def _draws(self, picks: list[Pick]) -> np.ndarray:
+        """Numbers of 64 bits [N 4], fixed by seed, epoch and sample; the last is the key."""
+        table = np.array([(p.source, p.epoch, p.number) for p in picks], np.int64).T
+        return np.stack([mix(self.plan.seed, purpose, *table) for purpose in range(4)], 1)
+
+    def _choose_text(self, sample: Sample, draws: list[int]) -> Sample:
+        """One of a sample's texts: without a recording, in another language now and then."""
+        draw, first, second = (value / 2**64 for value in draws[:3])
+        language, others = sample.language, [x for x in sample.texts if x != sample.language]
+        if sample.audio is None and others and draw < self.config.foreign:
+            language = others[int(first * len(others))]
+        texts = sample.texts.get(language, [])
+        text = texts[int(second * len(texts))] if texts else sample.text
+        if text == sample.text and language == sample.language:
+            return sample
+        return replace(sample, text=text, language=language)
+
+
+def _break_pairs(batch: Batch, rng: np.random.Generator) -> Batch:
+    """The items of each sense on other samples' rows, for a control that cannot learn a pair."""
+    parts = {}
+    for sense, part in batch.parts.items():
+        rows = torch.from_numpy(rng.permutation(batch.size)[: len(part.rows)])
+        parts[sense] = Part(part.data, rows, part.lengths)
+    return replace(batch, parts=parts, group=torch.arange(batch.size))

@@ -1,0 +1,107 @@
+"""What was found damaged, and the books: at the end of an epoch every sample is accounted for."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from omni.pipeline.plan import WINDOW, Pick, Plan
+
+FEW = 1000
+"""samples before which no share of damaged ones is judged"""
+FILE = "quarantine.jsonl"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A damaged sample: where, why, and the step that met it first."""
+
+    dataset: str
+    number: int
+    shard: str
+    key: str
+    member: str
+    reason: str
+    step: int
+
+
+class Quarantine:
+    """The damaged samples of a run, each once, as lines of a file that a resumed run reads first.
+
+    Args:
+        folder: of the run; None keeps no file.
+        limit: share of damaged samples among those seen that is too many.
+        total: number of samples that there are.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+
+    def __init__(self, folder: Path | None, limit: float, total: int) -> None:
+        self.path, self.limit, self.total = folder and folder / FILE, limit, total
+        self.faults: dict[tuple[str, int], Fault] = {}
+        self.seen = 0
+        if self.path and self.path.exists():
+            for number, line in enumerate(self.path.read_text("utf-8").splitlines(), 1):
+                try:
+                    fault = Fault(**json.loads(line))
+                except (ValueError, TypeError) as error:
+                    raise ValueError(f"{self.path}, line {number}: {error}") from error
+                self.faults[fault.dataset, fault.number] = fault
+
+    def add(self, faults: Iterable[Fault], seen: int) -> None:
+        """Writes down what is new. Raises `ValueError` when there is too much of it."""
+        self.seen += seen
+        new = [f for f in faults if (f.dataset, f.number) not in self.faults]
+        self.faults |= {(f.dataset, f.number): f for f in new}
+        if new and self.path:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(asdict(f), ensure_ascii=False) + "\n" for f in new)
+        seen = min(self.seen, self.total)
+        if new and self.seen >= min(FEW, self.total) and len(self.faults) > self.limit * seen:
+            last = new[-1]
+            raise ValueError(
+                f"{len(self.faults)} damaged samples among {seen} are more than the share of "
+                f"{self.limit} that data.max_bad allows; the last: shard {last.shard!r}, sample "
+                f"{last.key!r}, member .{last.member}: {last.reason}"
+            )
+
+
+class Ledger:
+    """Counts what comes out of every epoch, and proves that nothing was lost or came twice."""
+
+    def __init__(self, plan: Plan, step: int) -> None:
+        self.plan = plan
+        self.emitted: Counter[tuple[int, int]] = Counter()
+        self.substituted: Counter[tuple[int, int]] = Counter()
+        start = step - step % WINDOW
+        for source, order in enumerate(plan.blend.orders):
+            used = plan.blend.used(source, start * plan.config.batch_size)
+            self.emitted[source, used // len(order)] = used % len(order)
+        for earlier in range(start, step):
+            self.emitted.update((p.source, p.epoch) for p in plan.batch(earlier))
+
+    def add(self, step: int, picks: list[Pick], substituted: list[int]) -> list[str]:
+        """A batch of which the places `substituted` hold others; says what an epoch came to."""
+        instead = {*substituted}
+        for place, pick in enumerate(picks):
+            book = self.substituted if place in instead else self.emitted
+            book[pick.source, pick.epoch] += 1
+        return self._close(step) if step % WINDOW == WINDOW - 1 else []
+
+    def _close(self, step: int) -> list[str]:
+        """Settles the epochs that ended with a window."""
+        closed, position = [], (step + 1) * self.plan.config.batch_size
+        for source, order in enumerate(self.plan.blend.orders):
+            now = self.plan.blend.used(source, position) // len(order)
+            for book in sorted({k for k in self.emitted if k[0] == source and k[1] < now}):
+                emitted, other = self.emitted.pop(book), self.substituted.pop(book, 0)
+                count, filtered, tail = len(order.dataset), order.filtered, 0
+                told = (
+                    f"{order.dataset.name}, epoch {book[1]}: {emitted} emitted + {other} "
+                    f"substituted + {filtered} filtered + {tail} left over, of {count}"
+                )
+                assert emitted + other + filtered + tail == count, told
+                closed.append(told)
+        return closed

@@ -1,0 +1,86 @@
+"""Members of a sample to a `Sample`: decoded, in English where there is English."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from omni.batch import Sample
+from omni.modality.audio import to_int16
+from omni.pipeline.dataset import Dataset
+from omni.pipeline.decode import decode_audio, decode_image, decode_json, decode_text, texts_of
+from omni.pipeline.formats import SLOTS
+from omni.pipeline.reader import Reader, SampleError
+
+
+class MemberError(ValueError):
+    """A member that cannot be decoded, and why."""
+
+    def __init__(self, member: str, reason: str) -> None:
+        super().__init__(f"member .{member}: {reason}")
+        self.member, self.reason = member, reason
+
+
+def decode_members(
+    members: Mapping[str, bytes | bytearray], sample_rate: int, out: np.ndarray | None = None
+) -> dict[str, Any]:
+    """What the members of a sample hold, by sense, and as `meta` what json says of them.
+
+    A JPEG may go straight into `out` (see `decode_image`). Raises `MemberError`.
+    """
+    found: dict[str, Any] = {"meta": {}}
+    for extension, data in members.items():
+        slot = SLOTS.get(extension)
+        try:
+            if not data:
+                raise ValueError("empty")
+            if slot == "image":
+                found[slot] = decode_image(data, out)
+            elif slot == "audio":
+                samples, rate = decode_audio(data)
+                if rate != sample_rate:
+                    samples = to_int16(samples.float() / 32768, rate, sample_rate)
+                found[slot] = samples
+            elif slot == "text":
+                found[slot] = decode_text(data)
+            else:
+                found["meta"] = decode_json(data)
+        except ValueError as error:
+            raise MemberError(extension, str(error)) from error
+    return found
+
+
+def make_sample(key: str, found: dict[str, Any]) -> Sample:
+    """A sample of what `decode_members` found; those of one concept, or one text, are a group."""
+    meta = found["meta"]
+    texts, language = texts_of(meta), meta.get("language") or "en"
+    if (text := found.get("text")) is not None:
+        others = [other for other in texts.get(language, ()) if other != text]
+        texts[language] = [text, *others]
+    elif texts:
+        language = language if language in texts else next(iter(texts))
+        text = texts[language][0]
+    group = str(meta.get("concept", key if text is None else text))
+    return Sample(key, found.get("image"), found.get("audio"), text, language, group, texts, meta)
+
+
+def decode_sample(
+    key: str, members: Mapping[str, bytes | bytearray], sample_rate: int, shard: str = ""
+) -> Sample:
+    """One sample, whole. Raises `SampleError`, naming the sample and the member."""
+    try:
+        return make_sample(key, decode_members(members, sample_rate))
+    except MemberError as error:
+        raise SampleError(shard, key, error.member, error.reason) from error
+
+
+def read_samples(path: str, split: str, sample_rate: int = 16_000) -> Iterator[Sample]:
+    """All samples of a split in the order of the shards."""
+    dataset = Dataset(path, split)
+    reader = Reader(dataset)
+    try:
+        for number in range(len(dataset)):
+            shard, _ = dataset.locate(number)
+            yield decode_sample(*reader.members(number), sample_rate, shard.name)
+    finally:
+        reader.close()

@@ -1,0 +1,135 @@
+"""What media become when they are packed."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import simplejpeg
+import soundfile
+from PIL import Image
+
+from data.prepare.media import Form
+from data.prepare.shard import convert
+from data.record import Record, Rejection
+from omni.pipeline.formats import MAX_PIXELS
+from tests.data.corpora import RATES, picture, tone
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("kind", ["flac", "wav"])
+def test_sound_becomes_16_khz_mono_of_the_same_length_and_pitch(rate, kind):
+    record = Record("a", audio=tone(rate, 0.5, channels=2))
+    data = convert("a", record, Form(audio=kind))[kind]
+    samples, got = soundfile.read(io.BytesIO(data), dtype="int16", always_2d=True)
+    assert (got, samples.shape[1]) == (16_000, 1)
+    assert abs(len(samples) / 16_000 - 0.5) < 1e-3
+    spectrum = np.abs(np.fft.rfft(samples[:, 0] * np.hanning(len(samples)), 16_000))
+    assert abs(int(spectrum.argmax()) - 440) <= 2
+    assert np.abs(samples).max() == pytest.approx(0.5 * 32767, rel=0.03)
+    if kind == "wav":
+        assert (data[36:40], len(data)) == (b"data", 44 + 2 * len(samples))
+
+
+@pytest.mark.parametrize("given", ["path", "bytes"])
+def test_a_recording_is_cut_to_the_second(given, tmp_path):
+    halves = np.concatenate([np.zeros(8_000), 0.5 * np.ones(8_000)])
+    soundfile.write(tmp_path / "a.wav", halves, 16_000)
+    audio = tmp_path / "a.wav" if given == "path" else (tmp_path / "a.wav").read_bytes()
+    data = convert("a", Record("a", audio=audio, start=0.25, stop=0.75), Form())["flac"]
+    samples, _ = soundfile.read(io.BytesIO(data))
+    assert len(samples) == 8_000
+    np.testing.assert_allclose(samples, np.repeat([0, 0.5], 4_000), atol=1e-4)
+    outside = convert("a", Record("a", audio=audio, start=1.0, stop=2.0), Form())
+    assert isinstance(outside, Rejection)
+    assert outside.member == "audio"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((300, 400), (64, 85)),
+        ((400, 300), (85, 64)),
+        ((64, 64), (64, 64)),
+        ((50, 900), (50, 900)),
+        ((9, 5), (9, 5)),
+    ],
+)
+def test_pictures_are_shrunk_and_never_enlarged(given, expected):
+    data = convert("a", Record("a", image=picture(*given)), Form(size=64))["jpg"]
+    height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    assert (width, height) == expected
+
+
+def test_a_small_jpeg_is_kept_and_one_that_lies_is_turned():
+    small = picture(40, 30, "JPEG")
+    assert convert("a", Record("a", image=small), Form())["jpg"] == small
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stands on its side
+    turned = convert("a", Record("a", image=picture(40, 30, "JPEG", exif=exif)), Form())["jpg"]
+    assert simplejpeg.decode_jpeg_header(turned)[:2] == (40, 30)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF"])
+def test_transparency_is_white(kind):
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(file := io.BytesIO(), kind)
+    data = convert("a", Record("a", image=file.getvalue()), Form())["jpg"]
+    assert (simplejpeg.decode_jpeg(data) > 250).all()
+
+
+def test_originals_are_kept_where_a_shard_has_a_place_for_them():
+    png, wav = picture(600, 400), tone(44_100, channels=2)
+    kept = convert("a", Record("a", image=png, audio=wav), Form(keep_originals=True))
+    assert kept == {"png": png, "wav": wav}
+    tiff = convert("a", Record("a", image=picture(600, 400, "TIFF")), Form(keep_originals=True))
+    with Image.open(io.BytesIO(tiff["png"])) as image:
+        assert image.size == (600, 400)
+
+
+@pytest.mark.parametrize(
+    ("part", "member"),
+    [
+        ({"image": b""}, "image"),
+        ({"image": b"no picture"}, "image"),
+        ({"image": picture(30, 20)[:60]}, "image"),
+        ({"image": picture(30, 20, "BMP")[:60]}, "image"),
+        ({"audio": tone(8_000)[:200]}, "audio"),
+        ({"audio": b"no sound"}, "audio"),
+        ({"audio": tone(44_101)}, "audio"),
+        ({"texts": ("a\0b",)}, "text"),
+        ({"texts": ("x" * 70_000,)}, "text"),
+        ({"texts": (b"\xff".decode("utf-8", "surrogateescape"),)}, "text"),
+        ({"texts": ("a",), "meta": {"n": float("nan")}}, "json"),
+        ({"texts": ("a",), "meta": {"n": "x" * 70_000}}, "json"),
+        ({"texts": (" ",)}, "json"),
+        ({}, "json"),
+    ],
+)
+def test_what_is_damaged_is_rejected_by_the_name_of_its_member(part, member):
+    whole = {"image": picture(30, 20), "audio": tone(8_000), "texts": ("a",)}
+    assert set(convert("a", Record("a", **whole), Form())) == {"jpg", "flac", "txt"}
+    alone = part if member == "json" else whole | part
+    found = convert("a", Record("a", **alone), Form())
+    assert isinstance(found, Rejection)
+    assert (found.member, bool(found.reason)) == (member, True)
+
+
+def test_a_picture_is_refused_by_its_header_before_it_is_decoded():
+    huge = bytearray(picture(30, 20, "BMP"))
+    huge[18:26] = (6_000).to_bytes(4, "little") * 2
+    found = convert("a", Record("a", image=bytes(huge)), Form())
+    assert isinstance(found, Rejection)
+    assert str(MAX_PIXELS) in found.reason
+
+
+def test_the_json_says_what_the_other_members_do_not():
+    def meta(**fields) -> dict | None:
+        found = convert("a", Record(**{"key": "a", "texts": ("one",)} | fields), Form())
+        return json.loads(found["json"]) if "json" in found else None
+
+    plain = {"v": 1, "id": "a", "language": "en", "captions": ["one"]}
+    assert meta() is None
+    assert meta(key="A/b") == plain | {"id": "A/b"}
+    assert meta(language="de") == plain | {"language": "de"}
+    assert meta(texts=("one", "two")) == plain | {"captions": ["one", "two"]}
+    assert meta(meta={"n": 1, "v": 7, "captions": 3}) == plain | {"n": 1}
