@@ -34,7 +34,7 @@ def _members(number: int, width: int, height: int, seconds: float, sound: str) -
     soundfile.write(file, samples, RATE, "PCM_16", format=sound.upper())
     words = rng.choice(WORDS, 10)
     return {
-        "jpg": simplejpeg.encode_jpeg(_paint(rng, width, height), quality=90),
+        "jpg": simplejpeg.encode_jpeg(_paint(rng, width, height), 90, colorsubsampling="420"),
         sound: file.getvalue(),
         "txt": " ".join(words).encode(),
         "json": json.dumps({"v": 1, "id": number, "src": "made up"}).encode(),
