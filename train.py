@@ -93,7 +93,7 @@ def train(config: Config, run: Path, resume: bool = False) -> None:
             log.advance()
             if done % c.log_every == 0 or done == c.steps:
                 numbers = {"loss": loss, **losses, "norm": norm, "scale": network.scale}
-                log.record(done, {k: float(v.detach()) for k, v in numbers.items()}, loader.waited)
+                log.record(done, numbers | {"damaged": loader.damaged}, loader.waited)
             if done % c.save_every == 0 or done == c.steps:
                 state = network, optimizers, average, past
                 save_checkpoint(run, done, loader.state(done), config, tokenizer, *state)

@@ -24,13 +24,12 @@ from omni.nn.transformer import Projection
 def fit(pixels: UInt8[Tensor, "3 H W"], size: int) -> UInt8[Tensor, "3 S S"]:
     """The whole picture on a white square of `size`: never cropped, never stretched."""
     _, height, width = pixels.shape
+    if (side := max(height, width)) != size:
+        height, width = (max(1, round(extent * size / side)) for extent in (height, width))
+        pixels = tv.resize(pixels, [height, width], antialias=True)
     if height != width:
-        side = max(height, width)
-        left, top = (side - width) // 2, (side - height) // 2
-        padding = [left, top, side - width - left, side - height - top]
-        pixels = tv.pad(pixels, padding, fill=255)
-    if pixels.shape[-1] != size:
-        pixels = tv.resize(pixels, [size, size], antialias=True)
+        left, top = (size - width) // 2, (size - height) // 2
+        pixels = tv.pad(pixels, [left, top, size - width - left, size - height - top], fill=255)
     return pixels
 
 

@@ -78,9 +78,12 @@ class Assembler:
             images += sample.image is not None
             samples.append(sample)
         texts, found = self._extra(step)
+        # Texts without a partner stay in their language: as candidates others would only confuse.
+        foreign = [self.config.foreign] * len(samples) + [0.0] * len(texts)
         picks, samples = picks + [pick for pick, _ in texts], samples + [text for _, text in texts]
         draws = self._draws(picks)
-        samples = [self._choose_text(*pair) for pair in zip(samples, draws.tolist(), strict=True)]
+        rows = zip(samples, draws.tolist(), foreign, strict=True)
+        samples = [self._choose_text(*row) for row in rows]
         batch = collate(samples, self.tokenizer, self.model, buffers)
         batch = replace(batch, key=torch.from_numpy(draws[:, 3].view(np.int64)))
         if self.config.shuffled:
@@ -179,11 +182,11 @@ class Assembler:
         table = np.array([(p.source, p.epoch, p.number) for p in picks], np.int64).T
         return np.stack([mix(self.plan.seed, purpose, *table) for purpose in range(4)], 1)
 
-    def _choose_text(self, sample: Sample, draws: list[int]) -> Sample:
+    def _choose_text(self, sample: Sample, draws: list[int], foreign: float) -> Sample:
         """One of a sample's texts: without a recording, in another language now and then."""
         draw, first, second = (value / 2**64 for value in draws[:3])
         language, others = sample.language, [x for x in sample.texts if x != sample.language]
-        if sample.audio is None and others and draw < self.config.foreign:
+        if sample.audio is None and others and draw < foreign:
             language = others[int(first * len(others))]
         texts = sample.texts.get(language, [])
         text = texts[int(second * len(texts))] if texts else sample.text

@@ -1,7 +1,7 @@
 """Batches of shards, endless, exactly the right samples: any step can be asked for at any time."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from omni.pipeline.collate import Buffers
 from omni.pipeline.dataset import Dataset
 from omni.pipeline.formats import BITS
 from omni.pipeline.plan import WINDOW, Plan
-from omni.pipeline.prefetch import Prefetcher
+from omni.pipeline.prefetch import Job, Prefetcher
 from omni.pipeline.quarantine import Ledger, Quarantine
 from omni.pipeline.reader import Reader, SampleError
 from omni.pipeline.remote import Cache, is_remote
@@ -63,10 +63,13 @@ class Loader:
         self.datasets = [Dataset(path, config.split) for path in paths]
         self.plan = Plan(config, seed, self.datasets)
         self.quarantine = Quarantine(folder, config.max_bad, sum(map(len, self.datasets)))
-        far = any(is_remote(shard.url) for data in self.datasets for shard in data.shards)
-        self._prefetcher = Prefetcher(Cache()) if far else None
         self.waited = 0.0
         """seconds that somebody has waited for a batch"""
+
+    @property
+    def damaged(self) -> int:
+        """Samples found damaged so far, in this run and in what it goes on from."""
+        return len(self.quarantine.faults)
 
     def learn_tokenizer(self, vocab_size: int) -> Tokenizer:
         """The tokenizer that lies beside the shards, or one for the texts of the split."""
@@ -107,24 +110,31 @@ class Loader:
         """
         rules, ledger = self._rules(tokenizer, model), Ledger(self.plan, start)
         source = self._by_workers if self.config.workers else self._by_thread
+        shards = (shard for dataset in self.datasets for shard in dataset.shards)
+        prefetcher = Prefetcher(Cache()) if any(is_remote(s.url) for s in shards) else None
         made, began = source(start, stop, rules), time.monotonic()
-        for step, result in enumerate(made, start):
-            self._fetch_ahead(step)
-            self.waited += time.monotonic() - began
-            picks = self.plan.batch(step, self.rank, self.world)
-            self.quarantine.add(result.faults, len(picks))
-            if self.world == 1:
-                ledger.add(step, picks, result.substituted)
-            yield result.batch
-            began = time.monotonic()
+        try:
+            for step, result in enumerate(made, start):
+                self.waited += time.monotonic() - began
+                if prefetcher and (step == start or step % WINDOW == 0):
+                    prefetcher.want(self._ahead(step))
+                picks = self.plan.batch(step, self.rank, self.world)
+                self.quarantine.add(result.faults, len(picks))
+                if self.world == 1:
+                    ledger.add(step, picks, result.substituted)
+                yield result.batch
+                began = time.monotonic()
+        finally:
+            made.close()
+            if prefetcher:
+                prefetcher.close()
 
-    def _fetch_ahead(self, step: int) -> None:
-        """Has the shards of the next windows fetched, where they are far away."""
-        if self._prefetcher is None or step % WINDOW:
-            return
-        shards = self.plan.shards(step, step + WINDOWS_AHEAD * WINDOW, self.rank, self.world)
+    def _ahead(self, step: int) -> list[Job]:
+        """The shards that are far away among those that come next."""
+        stop = step + WINDOWS_AHEAD * WINDOW
+        shards = self.plan.shards(step, stop, self.rank, self.world)
         far = [shard for shard in shards if is_remote(shard.url)][:SHARDS_AHEAD]
-        self._prefetcher.want((s.url, s.index.tar_bytes, s.sha256) for s in far)
+        return [(shard.url, shard.index.tar_bytes, shard.sha256) for shard in far]
 
     def state(self, step: int) -> dict[str, Any]:
         """What a checkpoint after so many steps needs of the loader: less than a kilobyte."""
@@ -145,14 +155,18 @@ class Loader:
             "known": frozenset(self.quarantine.faults),
         }
 
-    def _by_workers(self, start: int, stop: int, rules: dict[str, Any]) -> Iterator[Made]:
+    def _by_workers(
+        self, start: int, stop: int, rules: dict[str, Any]
+    ) -> Generator[Made, None, None]:
         workers = Workers(self.config.workers, rules)
         try:
             yield from workers.batches(start, stop)
         finally:
             workers.close()
 
-    def _by_thread(self, start: int, stop: int, rules: dict[str, Any]) -> Iterator[Made]:
+    def _by_thread(
+        self, start: int, stop: int, rules: dict[str, Any]
+    ) -> Generator[Made, None, None]:
         """Prepared ahead in a thread: decoders leave the interpreter to others."""
         assembler = Assembler(**rules, keep_bytes=KEPT_BYTES)
         share = self.config.batch_size // self.world

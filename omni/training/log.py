@@ -2,9 +2,11 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 
@@ -36,7 +38,7 @@ class Log:
         """One step is done."""
         self.progress.advance(self.task)
 
-    def record(self, step: int, numbers: dict[str, float], waited: float) -> None:
+    def record(self, step: int, numbers: Mapping[str, Tensor | float], waited: float) -> None:
         """Writes the numbers of a step everywhere, and how fast the steps since the last were.
 
         `waited`: seconds of the run in which the loop has waited for data.
@@ -44,13 +46,14 @@ class Log:
         seconds = round(time.monotonic() - self.started, 2)
         before, then, idle = self.last
         passed, self.last = seconds - then, (step, seconds, waited)
-        numbers = numbers | {
+        told = {k: float(v.detach() if isinstance(v, Tensor) else v) for k, v in numbers.items()}
+        told |= {
             "samples/s": (step - before) * self.batch_size / max(passed, 0.01),
             "waiting": (waited - idle) / max(passed, 0.01),
         }
-        self.file.write(json.dumps({"step": step, "seconds": seconds} | numbers) + "\n")
+        self.file.write(json.dumps({"step": step, "seconds": seconds} | told) + "\n")
         self.file.flush()
-        for name, value in numbers.items():
+        for name, value in told.items():
             self.board.add_scalar(name, value, step)
-        shown = "  ".join(f"{name} {value:.3g}" for name, value in numbers.items())
+        shown = "  ".join(f"{name} {value:.3g}" for name, value in told.items())
         self.progress.update(self.task, numbers=shown)

@@ -1,13 +1,17 @@
 """Batches of real shards: bit-exact in any topology, whole in spite of damage, accounted for."""
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import webdataset
 
+import train
 from omni.batch import Batch
 from omni.config import DataConfig
 from omni.modality.text import Tokenizer
@@ -18,6 +22,7 @@ from omni.pipeline.loader import Loader
 from omni.pipeline.plan import WINDOW
 from omni.pipeline.sample import read_samples
 from omni.pipeline.writer import write_shard
+from omni.presets import debug
 from tests.pipeline.shards import MODEL, make_members, write_data
 
 STEPS = 3 * 47 // 8 + 1
@@ -176,6 +181,28 @@ def test_what_is_damaged_is_named_and_replaced_by_its_like(data, tokenizer, dama
     assert len((tmp_path / "quarantine.jsonl").read_text().splitlines()) == 9
 
 
+def test_the_quarantine_is_exactly_what_was_damaged(tmp_path, tokenizer):
+    """One in a hundred members has one random byte changed; every batch is full all the same."""
+    data = write_data(tmp_path / "data", (250, 250), senses=("image+audio+text",))
+    rng, injected = np.random.default_rng(0), set()
+    for number in rng.choice(500, 20, replace=False).tolist():  # of 2,000 members
+        tar = data / f"train-{number // 250:06d}.tar"
+        member = open_index(tar).members(number % 250)[int(rng.integers(4))]
+        with tar.open("r+b") as file:
+            place = member.offset + int(rng.integers(member.size))
+            file.seek(place)
+            old = file.read(1)[0]
+            file.seek(place)
+            file.write(bytes([old ^ int(rng.integers(1, 256))]))
+        injected.add((tar.name, f"s{number:05d}", member.extension))
+    loader = Loader(settings(data, batch_size=20, extra_texts=0), seed=3, folder=tmp_path)
+    batches = run(loader, 0, 4 * WINDOW, tokenizer)  # 640 samples: an epoch and more
+    lines = [json.loads(x) for x in (tmp_path / "quarantine.jsonl").read_text().splitlines()]
+    assert {(x["shard"], x["key"], x["member"]) for x in lines} == injected
+    assert len(lines) == 20
+    assert all(len(batch[f"{s}/rows"]) == 20 for batch in batches for s in BITS)
+
+
 def first_with(senses, row: int, extension: str) -> int:
     """The first row from `row` on that has such a member."""
     bit = {"jpg": 1, "wav": 2, "txt": 4}[extension]
@@ -212,14 +239,45 @@ def test_texts_are_chosen_among_all_that_a_sample_has(tmp_path, tokenizer):
     assert texts == {"sample", "one", "two", "three"}
 
 
-def test_a_stranger_s_shards_need_no_conversion(tmp_path, tokenizer):
-    """Written by webdataset as it comes, without index, json or split in the name."""
+def test_only_pictures_without_speech_are_named_in_other_languages(tmp_path):
+    """Those with speech keep the language that is spoken, and so do texts alone."""
+    names = {"json": json.dumps({"names": {"en": "sample", "de": "muster"}}).encode()}
+    senses = ("image", "image+audio") * 8
+    members = [make_members(n, s) | names for n, s in enumerate(senses)]
+    write_shard(tmp_path / "train-000000.tar", [(f"s{n}", m) for n, m in enumerate(members)])
+    both = Tokenizer.train(["sample muster " * 4], ["en", "de"], 300)
+    loader = Loader(settings(tmp_path, batch_size=16, extra_texts=8, foreign=1.0), seed=0)
+    batch = loader.batch(0, both, MODEL)
+    languages = dict(zip(batch.parts["text"].rows.tolist(), batch.language.tolist(), strict=True))
+    spoken = {*batch.parts["audio"].rows.tolist(), *range(16, 24)}
+    assert len(languages) == 24 and len(spoken) == 16
+    assert {row for row, token in languages.items() if token == both.language("en")} == spoken
+
+
+@pytest.mark.parametrize("kind", ["jpg and txt", "flac and json"])
+def test_a_stranger_s_shards_train_without_conversion(tmp_path, kind):
+    """Written by webdataset as it comes, without index or split in the name; sound at 44.1 kHz."""
     with webdataset.TarWriter(str(tmp_path / "00000.tar")) as writer:
         for number in range(20):
-            members = make_members(number, "image+text")
-            writer.write({"__key__": f"{number:09d}", "jpg": members["jpg"], "txt": members["txt"]})
-    loader = Loader(settings(tmp_path / "*.tar"), seed=0)
-    assert run(loader, 0, 3, tokenizer)[0]["image/data"].shape == (8, 3, 16, 16)
+            key, members = {"__key__": f"{number:09d}"}, make_members(number, "image+text")
+            if kind == "jpg and txt":
+                writer.write(key | {"jpg": members["jpg"], "txt": members["txt"]})
+            else:
+                sound = np.random.default_rng(number).integers(-9000, 9000, 9000, np.int16)
+                file = io.BytesIO()
+                soundfile.write(file, sound, 44_100, format="FLAC")
+                caption = {"caption": f"sample {number}"}
+                writer.write(key | {"flac": file.getvalue(), "json": caption})
+    config = debug()
+    config = replace(
+        config,
+        data=settings(tmp_path / "*.tar"),
+        train=replace(config.train, steps=2, save_every=2),
+    )
+    train.train(config, tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    sense = "image" if kind == "jpg and txt" else "audio"
+    assert f"contrastive/{sense}-text" in json.loads(lines[-1])
     assert not list(tmp_path.glob("*.idx"))
     with pytest.raises(ValueError, match=r"tars of other names are taken by a pattern"):
         Loader(settings(tmp_path))

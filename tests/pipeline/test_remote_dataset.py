@@ -3,14 +3,20 @@
 import json
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from omni.config import DataConfig
+from omni.modality.text import Tokenizer
 from omni.pipeline import remote
 from omni.pipeline.dataset import Dataset
+from omni.pipeline.loader import Loader
 from omni.pipeline.remote import Cache
 from omni.pipeline.writer import MANIFEST
+from tests.pipeline.shards import MODEL, write_data
 
 from .faulty_server import (
     FIRST,
@@ -78,6 +84,35 @@ def test_a_data_set_from_a_faulty_server_is_the_same(server: FaultyServer, shard
     server.rangeless = {second}
     assert_same(server, shards)
     assert not any(server.faults.values())
+
+
+def test_an_epoch_from_a_faulty_server_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer
+) -> None:
+    """Bit by bit, of a run that fetches ahead while shards fail, come slowly and come wrong."""
+    data = write_data(tmp_path / "data")
+    config = DataConfig(path=(str(data),), batch_size=8, extra_texts=4, shuffle_shards=1)
+    here = _batches(config, tokenizer)
+    for server in serve(tmp_path, monkeypatch):
+        server.folder = data
+        names = [path.name for path in sorted(data.glob("*.tar"))]
+        for name, words in zip(
+            names, ("500 flip cut", "slow reset 500", "short flip"), strict=True
+        ):
+            server.faults[name] = deque(words.split())
+        there = _batches(replace(config, path=(server.url,)), tokenizer)
+        assert not any(server.faults.values())
+        assert len(here) == len(there) == 8
+        assert all(torch.equal(a, b) for a, b in zip(here, there, strict=True))
+
+
+def _batches(config: DataConfig, tokenizer: Tokenizer) -> list[torch.Tensor]:
+    """All that comes out of an epoch and more, batch by batch as one row of bytes."""
+    batches = Loader(config, seed=3).batches(0, 8, tokenizer, MODEL)
+    return [
+        torch.cat([p.data.reshape(-1).view(torch.uint8) for p in batch.parts.values()]).clone()
+        for batch in batches
+    ]
 
 
 @pytest.mark.parametrize("rangeless", [False, True])
