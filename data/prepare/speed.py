@@ -56,7 +56,7 @@ def _read(survey: Survey, numbers: list[int]) -> list[int]:
     for number in numbers:
         at, row = survey.locate(number)
         try:
-            _, members = readers[at].members(row)
+            members = readers[at].content(row)
         except (SampleError, OSError):
             continue
         sizes.append(sum(len(data) for data in members.values()))

@@ -131,7 +131,7 @@ class Survey:
         """The bytes of a sample."""
         at, row = self.locate(number)
         with closing(Reader(self.datasets[at])) as reader:
-            return reader.members(row)[1]
+            return reader.content(row)
 
     def picture(self, number: int) -> bytes | bytearray:
         """The bytes of a sample's picture."""

@@ -109,11 +109,15 @@ class Assembler:
             try:
                 return self._decode(pick.source, number, canvas), faults
             except SampleError as error:
-                self.bad.add((name, number))
-                where = error.shard, error.key, error.member, error.reason
-                faults.append(Fault(name, number, *where, step))
+                faults.append(self._condemn(pick.source, number, error, step))
                 reason = str(error)
         raise ValueError(f"{ATTEMPTS} samples in a row are damaged in {name}; the last: {reason}")
+
+    def _condemn(self, source: int, number: int, error: SampleError, step: int) -> Fault:
+        """Notes that a sample is not to be read again."""
+        name = self.plan.datasets[source].name
+        self.bad.add((name, number))
+        return Fault(name, number, error.shard, error.key, error.member, error.reason, step)
 
     def _decode(self, source: int, number: int, canvas: Tensor) -> Sample:
         """A sample with its picture, fitted, in `canvas`."""
@@ -157,10 +161,7 @@ class Assembler:
             try:
                 sample = self._text(pick)
             except SampleError as error:
-                name, number = self._dataset(pick).name, pick.number
-                where = error.shard, error.key, error.member, error.reason
-                faults.append(Fault(name, number, *where, step))
-                self.bad.add((name, number))
+                faults.append(self._condemn(pick.source, pick.number, error, step))
                 continue
             if sample.text is not None:
                 samples.append((pick, sample))

@@ -82,17 +82,18 @@ class Ledger:
         for earlier in range(start, step):
             self.emitted.update((p.source, p.epoch) for p in plan.batch(earlier))
 
-    def add(self, step: int, picks: list[Pick], substituted: list[int]) -> list[str]:
-        """A batch of which the places `substituted` hold others; says what an epoch came to."""
+    def add(self, step: int, picks: list[Pick], substituted: list[int]) -> None:
+        """A batch of which the places `substituted` hold others."""
         instead = {*substituted}
         for place, pick in enumerate(picks):
             book = self.substituted if place in instead else self.emitted
             book[pick.source, pick.epoch] += 1
-        return self._close(step) if step % WINDOW == WINDOW - 1 else []
+        if step % WINDOW == WINDOW - 1:
+            self._close(step)
 
-    def _close(self, step: int) -> list[str]:
+    def _close(self, step: int) -> None:
         """Settles the epochs that ended with a window."""
-        closed, position = [], (step + 1) * self.plan.config.batch_size
+        position = (step + 1) * self.plan.config.batch_size
         for source, order in enumerate(self.plan.blend.orders):
             now = self.plan.blend.used(source, position) // len(order)
             for book in sorted({k for k in self.emitted if k[0] == source and k[1] < now}):
@@ -103,5 +104,3 @@ class Ledger:
                     f"substituted + {filtered} filtered + {tail} left over, of {count}"
                 )
                 assert emitted + other + filtered + tail == count, told
-                closed.append(told)
-        return closed

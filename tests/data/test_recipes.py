@@ -4,7 +4,6 @@ Media are empty files: a recipe that decoded one would fail. Recordings and MUGE
 rows of a table, have files of their own.
 """
 
-import csv
 import json
 import re
 import sys
@@ -16,17 +15,7 @@ import pytest
 
 from data.recipes import RECIPES
 from data.record import Record
-
-
-def write(path: Path, content: object = "") -> Path:
-    """Write text as it is, a list of rows as CSV, anything else as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, list):
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(content)
-    else:
-        path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
-    return path
+from tests.data.miniatures import write
 
 
 def coco_captions(images: dict[int, str], captions: list[tuple[int, int, str]]) -> dict:

@@ -1,24 +1,10 @@
 """What recipes say of a copy that is incomplete or damaged."""
 
-import csv
-import json
-from pathlib import Path
-
 import pytest
 
 from data.recipes import RECIPES, files
 from data.record import Record
-
-
-def write(path: Path, content: object = "") -> Path:
-    """Write text as it is, a list of rows as CSV, anything else as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, list):
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(content)
-    else:
-        path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
-    return path
+from tests.data.miniatures import write
 
 
 def test_every_recipe_names_what_an_empty_folder_lacks(tmp_path):

@@ -3,7 +3,6 @@
 Media are empty files, but where their headers are read: a recipe that decoded one would fail.
 """
 
-import csv
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -17,17 +16,7 @@ import soundfile
 
 from data.recipes import RECIPES
 from data.record import Record
-
-
-def write(path: Path, content: object = "") -> Path:
-    """Write text as it is, a list of rows as CSV, anything else as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, list):
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(content)
-    else:
-        path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
-    return path
+from tests.data.miniatures import write
 
 
 def librispeech(root: Path) -> Iterator[Record]:

@@ -39,6 +39,7 @@ def workers(data: Path, tokenizer: Tokenizer) -> Iterator[Workers]:
 def test_a_killed_worker_is_named(workers):
     batches = workers.batches(0, 40)
     next(batches)
+    next(batches)  # the second worker's: it has begun
     os.kill(workers.processes[1].pid, signal.SIGKILL)
     where = r"step \d+, shard 'train-00000\d.tar', sample in row \d+"
     with pytest.raises(
