@@ -6,11 +6,12 @@ STAMP := $(VENV)/installed
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test soak lint clean
 
 help:
 	@echo "make demo    train the demo model, measure it, write runs/demo/report.html"
 	@echo "make test    run the tests"
+	@echo "make soak    the long tests: a hundred kills, every mesh, two thousand steps"
 	@echo "make lint    check style and types"
 	@echo "make clean   remove .venv and build products (runs/ stays)"
 
@@ -21,6 +22,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(PYTHON) -m pytest
+
+soak: $(STAMP)
+	$(PYTHON) -m pytest -m soak -s
 
 lint: $(STAMP)
 	$(PYTHON) -m ruff check .

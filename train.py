@@ -2,117 +2,272 @@
 
 python train.py demo                       # the emoji of the repository, on a laptop
 python train.py demo --train.steps 300     # any field of omni/config.py is a flag
-python train.py demo --resume              # goes on from the newest checkpoint
+python train.py demo --resume              # goes on from the newest checkpoint that is whole
+python train.py demo --resume --changed    # the same, though config or data have changed
+torchrun --nproc-per-node 2 train.py demo  # on two processes; --train.mesh says how
+
+SIGTERM saves and exits with 75: start it again with --resume.
 """
 
+import json
+import math
 import os
+import signal
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
 
+from omni.batch import Batch
 from omni.config import Config
 from omni.interface import Omni, pick_device
 from omni.modality.text import Tokenizer
 from omni.network import Network
-from omni.nn.flow import FlowBlock
-from omni.nn.transformer import Block
 from omni.pipeline.loader import Loader
 from omni.presets import PRESETS
 from omni.preview import write_preview
-from omni.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from omni.training.contrast import MEMORY_FROM
 from omni.training.log import Log
-from omni.training.losses import Step
-from omni.training.optim import make_average, make_optimizers, step_all
+from omni.training.meter import by_part, count_flops, measure_peak, padding, peak_memory
+from omni.training.parallel import Parallel
+from omni.training.recorder import PATIENCE, Recorder, Verdict
 from omni.training.schedule import learning_rate
+from omni.training.state import State, changes
+from omni.training.step import Step
+from omni.training.store import Lock, Store
+
+ROLLBACKS = 3
+"""times that a run goes back before it gives up"""
+PREEMPTED = 75
+"""exit status (EX_TEMPFAIL) of a run that was told to stop, and can go on"""
 
 
 def main() -> None:
     """Reads the command line and trains."""
-    arguments = sys.argv[1:]
-    resume = "--resume" in arguments
-    arguments = [argument for argument in arguments if argument != "--resume"]
+    flags, arguments = {"--resume", "--changed"}, sys.argv[1:]
     config = tyro.extras.overridable_config_cli(
         {name: (preset.__doc__ or "", preset()) for name, preset in PRESETS.items()},
-        args=arguments,
+        args=[argument for argument in arguments if argument not in flags],
     )
     try:
-        train(config, Path("runs") / config.name, resume)
+        run = Path("runs") / config.name
+        finished = train(config, run, "--resume" in arguments, "--changed" in arguments)
     except ValueError as error:
         sys.exit(f"train.py: {error}")
+    sys.exit(0 if finished else PREEMPTED)
 
 
-def train(config: Config, run: Path, resume: bool = False) -> None:
-    """Trains up to `config.train.steps`; a finished run is left as it is."""
+def train(config: Config, run: Path, resume: bool = False, changed: bool = False) -> bool:
+    """Trains up to `config.train.steps`; a finished run is left as it is.
+
+    `changed`: go on although config, tokenizer or data are not what they were. Returns whether the
+    run is finished: False when it was told to stop. Raises `ValueError` for what cannot be done.
+    """
     c = config.train
-    checkpoint = next(reversed(list_checkpoints(run)), None)
-    if checkpoint and _steps(checkpoint) >= c.steps:
-        print(f"{run} is finished: {checkpoint}")
-        return
-    if checkpoint and not resume:
-        raise ValueError(f"{run} holds an unfinished run: add --resume, or delete it")
-    run.mkdir(parents=True, exist_ok=True)
-    device = pick_device(c.device)
-    torch.set_num_threads(c.threads or len(os.sched_getaffinity(0)))
-
-    loader = Loader(config.data, c.seed, run)
-    if checkpoint:
-        tokenizer = Tokenizer.load(checkpoint / "tokenizer.json")
-    else:
-        tokenizer = loader.learn_tokenizer(config.model.text.vocab_size)
-    torch.manual_seed(c.seed)
-    network = Network(config.model, tokenizer.vocab_size).to(device).train()
-    optimizers, average = make_optimizers(network, c), make_average(network, c.ema)
-    start, past = 0, {}
-    if checkpoint:
-        state, past = load_checkpoint(checkpoint, network, optimizers, average)
-        start = loader.restore(state)
-    if c.compile:
-        compile_blocks(network)
-
-    generator = torch.Generator(device)
-    with Log(run, start, c.steps, config.data.batch_size) as log:
-        batches = loader.batches(start, c.steps, tokenizer, config.model)
-        for step, batch in enumerate(batches, start):
-            done = step + 1
-            # Drawn anew from the step, never a running state: a resumed run is the same run.
-            generator.manual_seed(c.seed * 1_000_003 + step)
-            with torch.autocast(device.type, torch.bfloat16, enabled=c.precision == "bf16"):
-                inputs = network, batch.to(device), config.loss, generator, past
-                forward = Step(*inputs, progress=step / c.steps)
-                losses = forward.losses()
-            loss = config.loss.total(losses)
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), c.clip)
-            step_all(optimizers, learning_rate(step, c.lr, c.warmup, c.steps))
-            average.update_parameters(network)
-            if done >= config.loss.memory_from * c.steps:
-                past = forward.remember(config.loss.memory)
-
-            log.advance()
-            if done % c.log_every == 0 or done == c.steps:
-                numbers = {"loss": loss, **losses, "norm": norm, "scale": network.scale}
-                log.record(done, numbers | {"damaged": loader.damaged}, loader.waited)
-            if done % c.save_every == 0 or done == c.steps:
-                state = network, optimizers, average, past
-                save_checkpoint(run, done, loader.state(done), config, tokenizer, *state)
-            if c.sample_every and (done % c.sample_every == 0 or done == c.steps):
-                folder = run / "preview" / f"step-{done:06d}"
-                assert isinstance(average.module, Network)
-                model = Omni(average.module, tokenizer, config, c.device)
-                write_preview(model, loader.examples(8, config.model.audio.sample_rate), folder)
+    torch.set_num_threads(1 if c.deterministic else c.threads or len(os.sched_getaffinity(0)))
+    torch.use_deterministic_algorithms(c.deterministic)
+    parallel = Parallel(c, pick_device(c.device))
+    with ExitStack() as stack:
+        stack.callback(parallel.close)
+        if parallel.first:
+            run.mkdir(parents=True, exist_ok=True)
+            stack.callback(Lock(run).close)
+        try:
+            return Training(config, run, parallel, stack).go(resume, changed)
+        except RuntimeError:
+            traceback.print_exc()
+            parallel.abort()
+            raise
 
 
-def compile_blocks(network: Network) -> None:
-    """torch.compile, block by block: blocks of a kind share what was compiled."""
-    for module in network.modules():
-        if isinstance(module, Block | FlowBlock):
-            module.compile()
+class Training:
+    """One start of a run, from its checkpoint to its end."""
 
+    def __init__(self, config: Config, run: Path, parallel: Parallel, stack: ExitStack) -> None:
+        self.config, self.run, self.parallel = config, run, parallel
+        data, c = config.data, config.train
+        self.store = Store(run, parallel.number, parallel.processes, parallel.timeout)
+        parallel.barrier()  # the first has cleared up what a kill left behind
+        stack.callback(self.store.wait)
+        place = parallel.rank, parallel.world
+        self.loader = Loader(data, c.seed, run if parallel.first else None, *place, c.accumulate)
+        self.told_to_stop = False
+        self.ideal: float | None = None
+        """seconds that a step would take at the peak of the device"""
+        with suppress(ValueError):  # only the main thread hears signals
+            before = signal.signal(signal.SIGTERM, self._stop)
+            stack.callback(signal.signal, signal.SIGTERM, before)
 
-def _steps(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("step-"))
+    def _stop(self, *signal: object) -> None:
+        self.told_to_stop = True
+
+    def go(self, resume: bool, changed: bool) -> bool:
+        """Whether the run reached its end."""
+        folder = self._newest()
+        steps = self.config.train.steps
+        if folder and json.loads((folder / "state.json").read_text())["step"] >= steps:
+            print(f"{self.run} is finished: {folder}")
+            return True
+        if folder and not resume:
+            raise ValueError(f"{self.run} holds an unfinished run: add --resume, or delete it")
+        if folder:
+            self.tokenizer = Tokenizer.load(folder / "tokenizer.json")
+        else:
+            self.tokenizer = self.loader.learn_tokenizer(self.config.model.text.vocab_size)
+        self.state = State(self.config, self.tokenizer.vocab_size, self.parallel)
+        told = self._take_over(folder, changed) if folder else None
+        self.recorder = Recorder(self.run, told, self.parallel.first)
+        size = self.config.data.batch_size
+        tracker = "wandb" if "WANDB_PROJECT" in os.environ else ""
+        first = self.parallel.first
+        with Log(self.run, self.state.step, steps, size, tracker, first) as self.log:
+            while self.state.step < steps and not self.told_to_stop:
+                self._train()
+        self.recorder.close()
+        self.store.wait()
+        if self.state.step == steps and self.store.failures:
+            raise ValueError(f"the last checkpoint is not written: {self.store.failures[-1]}")
+        return self.state.step == steps
+
+    def _newest(self) -> Path | None:
+        """The newest whole checkpoint, as the first process finds it; says why not a newer one."""
+        found = self.store.newest() if self.parallel.first else None
+        folder, reasons = found or (None, [])
+        for reason in reasons:
+            print(f"{self.run}: passed over: {reason}", file=sys.stderr)
+        return self.parallel.tell(folder)
+
+    def _take_over(self, folder: Path, changed: bool) -> dict[str, Any]:
+        """Goes on from a checkpoint; returns what its recorder knew."""
+        old = json.loads((folder / "config.json").read_text())
+        found = changes(old, json.loads(self.config.to_json()))
+        beside = self.loader.find_tokenizer()
+        if beside and beside.to_json() != self.tokenizer.to_json():
+            found.append("tokenizer.json beside the shards")
+        if found and not changed:
+            raise ValueError(f"{folder} is of another run; --changed allows it: {'; '.join(found)}")
+        told = self.state.load(folder)
+        if not changed:
+            self.state.position = self.loader.restore(told["loader"])
+        return told["recorder"]
+
+    def _train(self) -> None:
+        """Step after step, until the end, a signal, or the decision to go back."""
+        config, c, state = self.config, self.config.train, self.state
+        stop = state.position + c.steps - state.step
+        batches = self.loader.batches(state.position, stop, self.tokenizer, config.model)
+        with closing(batches):
+            while micro_batches := [
+                batch.copy() if c.accumulate > 1 else batch
+                for batch in islice(batches, c.accumulate)
+            ]:
+                if self._step(micro_batches) is Verdict.ROLL_BACK:
+                    self._go_back()
+                    return
+                done = state.step
+                if (done % c.save_every == 0 and not self.recorder.skipped) or done == c.steps:
+                    self._save()
+                if c.sample_every and (done % c.sample_every == 0 or done == c.steps):
+                    self._preview()
+                if self.parallel.any(self.told_to_stop):
+                    self.told_to_stop = True
+                    if done % c.save_every and done < c.steps:
+                        self._save()
+                    return
+
+    def _step(self, batches: list[Batch]) -> Verdict:
+        """One step of the model, if it is sound."""
+        config, c, state, parallel = self.config, self.config.train, self.state, self.parallel
+        half = torch.autocast(parallel.device.type, torch.bfloat16, enabled=c.precision == "bf16")
+        seed = c.seed * 1_000_003 + state.position
+        inputs = state.module, batches, parallel, state.past, half, seed, state.step / c.steps
+        if self.ideal is None:
+            flops = count_flops(lambda: Step(*inputs).backward(), state.network)
+            kind = torch.bfloat16 if c.precision == "bf16" else torch.float32
+            self.ideal = flops / measure_peak(parallel.device, kind)
+        step = Step(*inputs)
+        losses = step.backward()
+        parts = parallel.norms(by_part(state.network.named_parameters()))
+        told = dict(zip(losses, torch.stack([*losses.values()]).tolist(), strict=True))
+        norm, rate = math.hypot(*parts.values()), learning_rate(state.step, c.lr, c.warmup, c.steps)
+        verdict = self.recorder.judge(state.step + 1, told, norm, parts, self._names(step))
+        if verdict is Verdict.ACCEPT:
+            step.statistics.accept()
+            state.update(rate, norm)
+            if state.step >= MEMORY_FROM * c.steps:
+                state.past = step.remember()
+        else:
+            state.network.zero_grad()
+        state.step += 1
+        state.position += 1
+        self.log.advance()
+        if state.step % c.log_every == 0 or state.step == c.steps:
+            told = {"loss": config.loss.total(told)} | told | {"norm": norm, "lr": rate}
+            told |= {f"norm/{part}": value for part, value in parts.items()}
+            told |= {f"padding/{sense}": value for sense, value in padding(batches[0]).items()}
+            told |= {"scale": step.scale, "memory": peak_memory(parallel.device)}
+            told |= {"damaged": self.loader.damaged, "failed saves": len(self.store.failures)}
+            self.log.record(state.step, told, self.loader.waited, self.ideal)
+        return verdict
+
+    def _names(self, step: Step) -> Iterator[str]:
+        """The samples of a step: those whose vectors are not finite, or else all."""
+        yield from self.loader.names(self.state.position, step.suspects())
+
+    def _go_back(self) -> None:
+        """To the newest checkpoint, and on with other samples."""
+        step, position = self.state.step, self.state.position
+        self.store.wait()
+        self.parallel.barrier()
+        if (folder := self._newest()) is None or self.recorder.rollbacks >= ROLLBACKS:
+            raise ValueError(
+                f"step {step}: {PATIENCE} steps in a row were not sound (incidents.jsonl), and "
+                f"there is no checkpoint to go back to or it was done {ROLLBACKS} times"
+            )
+        told = self.state.load(folder)
+        self.state.position = position
+        self.recorder.roll_back(step, self.state.step, told["recorder"])
+        self.log.rewind(self.state.step)
+
+    def _save(self) -> None:
+        state, config = self.state, self.config
+        documents = {
+            "config.json": config.to_json(),
+            "tokenizer.json": self.tokenizer.to_json(),
+            "state.json": json.dumps(
+                {
+                    "step": state.step,
+                    "position": state.position,
+                    "loader": self.loader.state(state.position),
+                    "recorder": self.recorder.state(),
+                }
+            ),
+        }
+        facts = {"threads": torch.get_num_threads(), "mesh": self.parallel.sizes}
+        facts |= {"accumulate": config.train.accumulate}
+        pieces, weights = state.pieces(), state.weights()
+        if not self.parallel.first:  # what is whole is written once
+            weights, documents, facts = {}, {}, {}
+        told = len(self.store.failures)
+        self.store.save(state.step, pieces, weights, documents, facts)
+        for failure in self.store.failures[told:]:
+            print(f"{self.run}: not saved, going on: {failure}", file=sys.stderr)
+
+    def _preview(self) -> None:
+        """Pictures, speech and captions by the averaged weights."""
+        weights = self.state.weights()
+        if self.parallel.first:
+            network = Network(self.config.model, self.tokenizer.vocab_size)
+            network.load_state_dict(weights)
+            model = Omni(network, self.tokenizer, self.config, str(self.parallel.device))
+            samples = self.loader.examples(8, self.config.model.audio.sample_rate)
+            write_preview(model, samples, self.run / "preview" / f"step-{self.state.step:06d}")
 
 
 if __name__ == "__main__":

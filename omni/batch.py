@@ -7,6 +7,7 @@ sense), H W pixels, S audio samples, L text tokens, T tokens of any sense, D wid
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float, Int, Int16, UInt8
 from torch import Tensor
 
@@ -63,6 +64,36 @@ class Batch:
         parts = {sense: part.to(device) for sense, part in self.parts.items()}
         key = None if self.key is None else self.key.to(device)
         return replace(self, group=self.group.to(device), parts=parts, language=language, key=key)
+
+    def copy(self) -> "Batch":
+        """The same in memory of its own: what a loader hands out is good for one turn only."""
+        parts = {
+            s: Part(part.data.clone(memory_format=torch.preserve_format), part.rows, part.lengths)
+            for s, part in self.parts.items()
+        }
+        return replace(self, parts=parts)
+
+    def table(self) -> "Table":
+        """What the other processes need to know of these samples."""
+        assert self.key is not None
+        lengths = torch.zeros(self.size, len(SENSES), dtype=torch.long)
+        for sense, part in self.parts.items():
+            lengths[part.rows, SENSES.index(sense)] = part.lengths
+        return Table(self.key, self.group, lengths)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The samples of a step in all micro-batches of all processes: small, and everywhere alike."""
+
+    key: Int[Tensor, "G"]
+    group: Int[Tensor, "G"]
+    lengths: Int[Tensor, "G 3"]
+    """as `Part.lengths`, in the order of `SENSES`; 0 where a sense is absent"""
+
+    def has(self, *senses: str) -> Bool[Tensor, "G"]:
+        """Which samples have all of some senses."""
+        return (self.lengths[:, [SENSES.index(sense) for sense in senses]] > 0).all(1)
 
 
 @dataclass(frozen=True)

@@ -120,18 +120,10 @@ class LossConfig:
     """contrast of pictures, and of recordings, with others of the same thing"""
     memory: int = 4096
     """past vectors of each sense that are candidates for the contrast too"""
-    memory_from: float = 0.6
-    """share of the steps before they are: at first vectors change too fast to be kept"""
     next_token: float = 0.5
     """from every source of a text"""
     image_flow: float = 1.0
     audio_flow: float = 1.0
-    draw_share: float = 0.4
-    """share of a batch's pictures that their decoder learns to draw"""
-    speak_share: float = 0.5
-    """share of a batch's recordings that their decoder learns to speak"""
-    from_text: float = 0.9
-    """share of these that are made from a text; the other senses have the rest"""
 
     def total(self, losses: dict[str, Any]) -> Any:
         """The weighted sum of losses that are named FIELD or FIELD/DETAIL."""
@@ -158,6 +150,15 @@ class TrainConfig:
     """bf16 (autocast) or fp32"""
     compile: bool = False
     """torch.compile of each transformer block"""
+    recompute: bool = False
+    """keep no activations inside a block: less memory, a third more work"""
+    mesh: tuple[int, int, int] = (0, 1, 1)
+    """processes that hold copies (0: all that are left), that share parameters in slices (FSDP2),
+    and that split every matrix (tensor parallel); see omni/training/parallel.py"""
+    accumulate: int = 1
+    """micro-batches of each process in a step"""
+    deterministic: bool = False
+    """the same bits for any number of processes that times `accumulate` gives the same"""
     threads: int = 0
     """CPU threads; 0 takes every core that this process may use"""
     log_every: int = 10

@@ -50,7 +50,7 @@ class Network(nn.Module):
         self.sense = nn.Embedding(len(SENSES), width)
         self.shared = Transformer(width, config.depth, heads)
         self.head = Projection(width, config.embed_dim, bias=False)
-        self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+        self.log_scale = nn.Parameter(torch.tensor([1 / 0.07]).log())
 
         self.text_decoder = TextDecoder(config.text, vocab_size, width, heads)
         self.length = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
@@ -75,9 +75,20 @@ class Network(nn.Module):
         return flow
 
     @property
-    def scale(self) -> Float[Tensor, ""]:
+    def scale(self) -> Float[Tensor, "1"]:
         """Inverse temperature of the contrastive loss, at most 100."""
         return self.log_scale.exp().clamp(max=100)
+
+    def blank(self, sense: str, device: torch.device) -> Part:
+        """One item of no sample, black, silent or a lone token."""
+        side = self.config.image.size
+        shape, kind = {
+            "image": ((3, side, side), torch.uint8),
+            "audio": ((self.log_mel.window,), torch.int16),
+            "text": ((4,), torch.long),
+        }[sense]
+        one = torch.ones(1, dtype=torch.long, device=device)
+        return Part(torch.ones(1, *shape, dtype=kind, device=device), -one, one)
 
     def encode(self, sense: str, part: Part, keys: Int[Tensor, "N"] | None = None) -> Tokens:
         """Tokens of one sense, ready for `fuse`; with keys, of inputs augmented as they say."""
@@ -89,7 +100,9 @@ class Network(nn.Module):
                 signal = self.log_mel(part.data)
             else:
                 signal = self.log_mel(audio.add_noise(part.data, part.lengths, keys))
-                signal, lengths = audio.augment(signal, lengths, keys)
+                room = audio.padded(part.lengths, self.config.audio.sample_rate)
+                room = self.log_mel.num_frames(room)
+                signal, lengths = audio.augment(signal, lengths, room, keys)
         else:
             signal, lengths = image.normalize(part.data), part.lengths
             if keys is not None:
@@ -133,6 +146,14 @@ class Network(nn.Module):
         weight = memory.mask[..., None].to(memory.x.dtype)
         return self.length((memory.x * weight).sum(1) / weight.sum(1)).float()[:, 0]
 
+    def num_patches(self, sense: str, lengths: Int[Tensor, "N"]) -> Int[Tensor, "N"]:
+        """Patches that items of so many audio samples have for their flow decoder."""
+        limit = len(self.flow(sense).positions)
+        if sense == "image":
+            return torch.full_like(lengths, limit)
+        patch = self.config.audio.patch
+        return ((self.log_mel.num_frames(lengths) + patch - 1) // patch).clamp(max=limit)
+
     def patches(self, sense: str, part: Part) -> tuple[Float[Tensor, "N T P"], Tensor]:
         """The signal as its flow decoder sees it, and the mask of the patches that are present."""
         if sense == "image":
@@ -142,8 +163,7 @@ class Network(nn.Module):
         frames = self.log_mel(part.data)
         frames = F.pad(frames, (0, -frames.shape[2] % patch), value=audio.SILENCE)
         x = audio.patchify(frames, patch)[:, : len(self.flow("audio").positions)]
-        lengths = (self.log_mel.num_frames(part.lengths) + patch - 1) // patch
-        return x, audio.frame_mask(lengths, x.shape[1])
+        return x, audio.frame_mask(self.num_patches("audio", part.lengths), x.shape[1])
 
     def signal(self, sense: str, patches: Float[Tensor, "N T P"]) -> Tensor:
         """The inverse of `patches`: normalised pictures [N 3 S S] or log-mel frames [N M F]."""

@@ -18,6 +18,7 @@ from torchaudio.transforms import GriffinLim, InverseMelScale, MelSpectrogram
 from omni.batch import Tokens
 from omni.config import AudioConfig
 from omni.nn.draws import Draws
+from omni.nn.norm import SequenceGroupNorm
 from omni.nn.position import sequence
 from omni.nn.transformer import Projection, Transformer
 
@@ -26,6 +27,8 @@ MEAN, STD = -1.0, 3.5
 """of log-mel values of speech; they only need to be near"""
 MAX_KERNEL = 1 << 26
 """values of a resampler: two rates without a common factor need one for each pair of phases"""
+NOISE = 1 << 23
+"""samples of the noise of which every recording gets a stretch"""
 SILENCE = (math.log(FLOOR) - MEAN) / STD
 """a normalised frame of nothing"""
 
@@ -37,7 +40,10 @@ class LogMel(nn.Module):
         super().__init__()
         self.hop, self.window = config.hop, 4 * config.hop
         rate, bands = config.sample_rate, config.num_mels
-        self.mel = MelSpectrogram(rate, self.window, hop_length=self.hop, n_mels=bands)
+        # Not reflected: the end of an array is no event, and what is beyond it is silent.
+        self.mel = MelSpectrogram(
+            rate, self.window, hop_length=self.hop, n_mels=bands, pad_mode="constant"
+        )
         self.unmel = InverseMelScale(self.window // 2 + 1, bands, rate)
         self.griffin_lim = GriffinLim(self.window, n_iter=64, hop_length=self.hop)
 
@@ -66,6 +72,15 @@ class LogMel(nn.Module):
         return wave / wave.abs().max().clamp(min=1)
 
 
+def padded(lengths: Int[Tensor, "N"], sample_rate: int) -> Int[Tensor, "N"]:
+    """Samples that recordings are padded to: a multiple of 0.4 s.
+
+    Few different lengths: each new shape costs seconds of preparation in oneDNN.
+    """
+    step = int(0.4 * sample_rate)
+    return (lengths + step - 1) // step * step
+
+
 def frame_mask(lengths: Int[Tensor, "N"], size: int) -> Bool[Tensor, "N T"]:
     """True where a position is before its sequence's end."""
     return torch.arange(size, device=lengths.device) < lengths[:, None]
@@ -82,20 +97,26 @@ def add_noise(
     level = speech * 10 ** draws.uniform(-1.5, 0) * (draws.uniform(0, 1) < 0.5)
     # A stretch of one long noise each: to draw millions of numbers by key costs half a step.
     stretches = _noise(x.device).unfold(0, x.shape[1], 1)
-    start = draws.uniform(0, 1) * (len(stretches) - 1)
+    start = draws.uniform(0, 1) * (NOISE // 2)
     return x + level[:, None] * stretches[start.long()] * present
 
 
 @lru_cache(maxsize=4)
 def _noise(device: torch.device) -> Float[Tensor, "V"]:
-    """Eight million samples of white noise of variance 1, the same in every run."""
-    return torch.randn(1 << 23, generator=torch.Generator().manual_seed(0)).to(device)
+    """White noise of variance 1, the same in every run."""
+    return torch.randn(NOISE, generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def augment(
-    frames: Float[Tensor, "N M F"], lengths: Int[Tensor, "N"], keys: Int[Tensor, "N"]
+    frames: Float[Tensor, "N M F"],
+    lengths: Int[Tensor, "N"],
+    room: Int[Tensor, "N"],
+    keys: Int[Tensor, "N"],
 ) -> tuple[Float[Tensor, "N M F"], Int[Tensor, "N"]]:
-    """Random tempo, pitch and loudness, and masks over time and frequency (arXiv:1904.08779)."""
+    """Random tempo, pitch and loudness, and masks over time and frequency (arXiv:1904.08779).
+
+    `room`: frames that a recording may come to have when it is slowed down, F at most.
+    """
     (n, bands, size), device = frames.shape, frames.device
     uniform = Draws(keys, purpose=3).uniform
     tempo, pitch, bend = uniform(0.85, 1.2), uniform(-0.12, 0.12).exp(), uniform(-0.05, 0.05)
@@ -110,7 +131,7 @@ def augment(
     )
     x = F.grid_sample(frames[:, None] - SILENCE, grid, align_corners=True)[:, 0] + SILENCE
     x = x + uniform(-0.4, 0.4)[:, None, None]
-    lengths = (lengths / tempo).long().clamp(1, size)
+    lengths = (lengths / tempo).long().clamp(min=1).minimum(room)
 
     for axis, extent, widest in ((2, lengths.float(), 0.2), (1, bands, 0.2)):
         length = uniform(0, widest) * extent
@@ -131,34 +152,40 @@ def unpatchify(patches: Float[Tensor, "N T P"], patch: int) -> Float[Tensor, "N 
     return rearrange(patches, "n t (p m) -> n m (t p)", p=patch)
 
 
+class Convolution(nn.Module):
+    """Three by three, normed; what is padding stays zero."""
+
+    def __init__(self, inside: int, outside: int, stride: tuple[int, int] = (1, 1)) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(inside, outside, 3, stride, padding=1, bias=False)
+        self.norm = SequenceGroupNorm(outside)
+
+    def forward(
+        self, x: Float[Tensor, "N C M F"], present: Bool[Tensor, "N 1 1 F2"]
+    ) -> Float[Tensor, "N C2 M2 F2"]:
+        """`present` are the frames of what comes out."""
+        return F.silu(self.norm(self.convolution(x), present)) * present
+
+
 class Stage(nn.Module):
     """Fewer bands and frames, then a residual block (He et al., arXiv:1512.03385)."""
 
     def __init__(self, inside: int, outside: int, stride: tuple[int, int]) -> None:
         super().__init__()
-        self.reduce = _convolution(inside, outside, stride)
-        self.residual = nn.ModuleList([_convolution(outside, outside) for _ in range(2)])
+        self.reduce = Convolution(inside, outside, stride)
+        self.residual = nn.ModuleList([Convolution(outside, outside) for _ in range(2)])
         self.stride = stride[1]
 
     def forward(
         self, x: Float[Tensor, "N C M F"], lengths: Int[Tensor, "N"]
     ) -> tuple[Float[Tensor, "N C2 M2 F2"], Int[Tensor, "N"]]:
         """`stride` times fewer bands and frames, rounded up; what is padding stays zero."""
-        x = self.reduce(x)
         lengths = (lengths + self.stride - 1) // self.stride
-        present = frame_mask(lengths, x.shape[3])[:, None, None]
-        x = y = x * present
+        present = frame_mask(lengths, -(-x.shape[3] // self.stride))[:, None, None]
+        x = y = self.reduce(x, present)
         for convolution in self.residual:
-            y = convolution(y) * present
+            y = convolution(y, present)
         return x + y, lengths
-
-
-def _convolution(inside: int, outside: int, stride: tuple[int, int] = (1, 1)) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, 3, stride, padding=1, bias=False),
-        nn.BatchNorm2d(outside),
-        nn.SiLU(),
-    )
 
 
 class AudioEncoder(nn.Module):

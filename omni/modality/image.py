@@ -35,7 +35,7 @@ def fit(pixels: UInt8[Tensor, "3 H W"], size: int) -> UInt8[Tensor, "3 S S"]:
 
 def normalize(pixels: UInt8[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 H W"]:
     """0 ... 255 to -1 ... 1; white is 1."""
-    return pixels.float() / 127.5 - 1
+    return pixels.float().div_(127.5).sub_(1)  # in place: fresh memory costs more than the sum
 
 
 def to_pil(pixels: Float[Tensor, "3 H W"]) -> Image.Image:

@@ -55,6 +55,15 @@ class Tokenizer:
         """From the JSON that `save` wrote."""
         return Tokenizer(FastTokenizer.from_file(str(path)))
 
+    @staticmethod
+    def from_json(text: str) -> "Tokenizer":
+        """From what `to_json` gave."""
+        return Tokenizer(FastTokenizer.from_str(text))
+
+    def to_json(self) -> str:
+        """What `save` writes."""
+        return self.fast.to_str(pretty=True)
+
     def save(self, path: str | Path) -> None:
         """As one JSON file that the tokenizers library reads, in any language it has."""
         self.fast.save(str(path))
@@ -150,8 +159,7 @@ class TextDecoder(nn.Module):
 
     def keys(self, memory: Tokens) -> list[KeyValue]:
         """Keys and values of the memory for each block, to be computed once."""
-        crosses = [block.cross for block in self._blocks()]
-        return [cross.keys(memory.x) for cross in crosses if cross is not None]
+        return [block.keys(memory.x) for block in self._blocks()]
 
     def hidden(
         self,

@@ -43,16 +43,19 @@ class _Heads(nn.Module):
         super().__init__()
         if width % num_heads:
             raise ValueError(f"width must be a multiple of num_heads, got {width=}, {num_heads=}")
-        self.num_heads = num_heads
+        self.head_width = width // num_heads
         self.out = nn.Linear(width, width, bias=False)
         # LayerNorm and not RMSNorm: torch fuses it on the CPU, where RMSNorm costs 15 % of a step.
         self.q_norm = nn.LayerNorm(width // num_heads, bias=False)
         self.k_norm = nn.LayerNorm(width // num_heads, bias=False)
 
-    def split(self, x: Float[Tensor, "B T n*D"]) -> list[Float[Tensor, "B T H d"]]:
-        """The n projections that one linear map made, by head."""
-        width = self.out.in_features
-        return [rearrange(y, "b t (h d) -> b t h d", h=self.num_heads) for y in x.split(width, -1)]
+    def split(self, x: Float[Tensor, "B T H*n*d"], number: int) -> tuple[Tensor, ...]:
+        """The `number` projections [B T H d] that one linear map made.
+
+        They lie head by head, so that some of the rows of the map are some of the heads.
+        """
+        parts = rearrange(x, "b t (h n d) -> b t h n d", n=number, d=self.head_width)
+        return parts.unbind(3)
 
     def finish(
         self, q: Float[Tensor, "B T H d"], keys: KeyValue, mask: Bool[Tensor, "B #T S"] | None
@@ -80,7 +83,7 @@ class SelfAttention(_Heads):
         past: KeyValue | None = None,
     ) -> tuple[Float[Tensor, "B T D"], KeyValue]:
         """The output, and the keys of everything seen so far: `past` of the next call."""
-        q, k, v = self.split(self.qkv(x))
+        q, k, v = self.split(self.qkv(x), 3)
         k, v = self.k_norm(k).transpose(1, 2), v.transpose(1, 2)
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
@@ -97,7 +100,7 @@ class CrossAttention(_Heads):
 
     def keys(self, memory: Float[Tensor, "B S E"]) -> KeyValue:
         """Keys and values of a memory."""
-        k, v = self.split(self.kv(memory))
+        k, v = self.split(self.kv(memory), 2)
         return self.k_norm(k).transpose(1, 2), v.transpose(1, 2)
 
     def forward(
@@ -107,4 +110,5 @@ class CrossAttention(_Heads):
         mask: Bool[Tensor, "B #T S"] | None = None,
     ) -> Float[Tensor, "B T D"]:
         """`mask` is True where a token of the memory may be seen."""
-        return self.finish(self.split(self.q(x))[0], keys, mask)
+        (q,) = self.split(self.q(x), 1)
+        return self.finish(q, keys, mask)

@@ -26,6 +26,11 @@ class Block(nn.Module):
         self.mlp_norm = nn.LayerNorm(width, bias=False)
         self.mlp = MLP(width)
 
+    def keys(self, memory: Float[Tensor, "B M E"]) -> KeyValue:
+        """What `forward` attends to of a memory: computed once, used many times."""
+        assert self.cross is not None
+        return self.cross.keys(memory)
+
     def forward(
         self,
         x: Float[Tensor, "B T D"],
@@ -36,7 +41,7 @@ class Block(nn.Module):
     ) -> tuple[Float[Tensor, "B T D"], KeyValue]:
         """The new residual, and the keys and values of everything seen so far.
 
-        `memory`: the keys of `self.cross`; `past`: what an earlier call returned.
+        `memory`: what `keys` made of it; `past`: what an earlier call returned.
         """
         y, keys = self.attention(self.attention_norm(x), mask, past)
         x = x + y

@@ -6,19 +6,36 @@ Denoise", arXiv:2511.13720, section 4).
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from omni.nn.draws import Draws
 
 NEAREST = 0.5
 """1 - t is not taken smaller than this: it bounds the weight of nearly clean inputs"""
 
 
-def draw_times(
-    size: int, generator: torch.Generator, device: torch.device, mean: float = -1.0
-) -> Float[Tensor, "B"]:
-    """Logit-normal times (arXiv:2403.03206, section 3.1); a negative mean draws more noisy ones."""
-    normal = torch.randn(size, generator=generator, device=device)
-    return torch.sigmoid(mean + normal)
+def draw_times(keys: Int[Tensor, "B"], purpose: int, mean: float = -1.0) -> Float[Tensor, "B"]:
+    """Logit-normal times (arXiv:2403.03206, section 3.1), fixed by the key of each item.
+
+    A negative mean draws more noisy ones.
+    """
+    uniform = Draws(keys, purpose).uniform(2**-24, 1)
+    return torch.sigmoid(mean + torch.special.ndtri(uniform))
+
+
+def draw_noise(keys: Int[Tensor, "B"], purpose: int, *shape: int) -> Float[Tensor, "B ..."]:
+    """Normal noise, fixed by the key of each item.
+
+    A generator for each item: to draw so many numbers by counting is three times slower.
+    """
+    generator = torch.Generator(keys.device)
+    seeds = [(key ^ purpose << 56) % 2**63 for key in keys.tolist()]
+    rows = [
+        torch.randn(shape, generator=generator.manual_seed(seed), device=keys.device)
+        for seed in seeds
+    ]
+    return torch.stack(rows) if rows else torch.empty(0, *shape, device=keys.device)
 
 
 def noised(
@@ -34,8 +51,12 @@ def flow_loss(
     clean: Float[Tensor, "B T P"],
     time: Float[Tensor, "B"],
     mask: Bool[Tensor, "B T"],
+    total: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean squared error of the velocity over the patches that are present."""
+    """Squared error of the velocity, summed over the patches that are present.
+
+    Divided by `total`, or else by their number.
+    """
     weight = (1 - time).clamp(min=NEAREST)[:, None].square().reciprocal() * mask
     error = (predicted - clean).square().mean(-1)
-    return (weight * error).sum() / mask.sum().clamp(min=1)
+    return (weight * error).sum() / (mask.sum().clamp(min=1) if total is None else max(total, 1))

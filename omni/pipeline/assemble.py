@@ -20,6 +20,8 @@ from omni.pipeline.quarantine import Fault
 from omni.pipeline.reader import Reader, SampleError
 from omni.pipeline.sample import MemberError, decode_members, make_sample
 
+KEY = 3
+"""of the numbers drawn for a sample, the one that fixes all that is drawn later"""
 ATTEMPTS = 16
 """substitutes for one sample, after which the data set counts as broken"""
 
@@ -37,6 +39,7 @@ class Assembler:
     """Makes batches, in one thread.
 
     Args:
+        parts: micro-batches that this process takes in a step; each is a turn.
         known: (name of the data set, number) of samples known to be damaged: they are replaced
             without a look.
         keep_bytes: of decoded samples that stay in memory.
@@ -52,42 +55,51 @@ class Assembler:
         model: ModelConfig,
         rank: int = 0,
         world: int = 1,
+        parts: int = 1,
         known: frozenset[tuple[str, int]] = frozenset(),
         keep_bytes: int = 0,
         beat: Callable[[int, Pick], None] = lambda step, pick: None,
         fetching: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.config, self.plan, self.tokenizer, self.model = config, plan, tokenizer, model
-        self.rank, self.world, self.beat = rank, world, beat
+        self.rank, self.world, self.parts, self.beat = rank, world, parts, beat
         self.bad = {*known}
         self.readers = [Reader(dataset, fetching=fetching) for dataset in plan.datasets]
         self.kept: dict[tuple[int, int], Sample] = {}
         self.room = keep_bytes
 
-    def make(self, step: int, buffers: Buffers | None = None) -> Made:
-        """The batch of a step, in `buffers` where given."""
-        picks = self.plan.batch(step, self.rank, self.world)
+    @property
+    def share(self) -> int:
+        """Samples of one micro-batch."""
+        return self.config.batch_size // (self.world * self.parts)
+
+    def make(self, turn: int, buffers: Buffers | None = None) -> Made:
+        """The micro-batch of a turn, in `buffers` where given."""
+        step, part = divmod(turn, self.parts)
+        place = self.rank * self.parts + part, self.world * self.parts
+        picks = self.plan.batch(step, *place)
         buffers = buffers or Buffers.allocate(len(picks), self.model)
         samples, substituted, faults, images = [], [], [], 0
-        for place, pick in enumerate(picks):
+        canvases = buffers.pixels.unbind()
+        for number, pick in enumerate(picks):
             self.beat(step, pick)
-            sample, found = self._sample(pick, buffers.pixels[images], step)
+            sample, found = self._sample(pick, canvases[images], step)
             faults += found
             if found or self._is_bad(pick):
-                substituted.append(place)
+                substituted.append(number)
             images += sample.image is not None
             samples.append(sample)
-        texts, found = self._extra(step)
+        texts, found = self._extra(step, *place)
         # Texts without a partner stay in their language: as candidates others would only confuse.
         foreign = [self.config.foreign] * len(samples) + [0.0] * len(texts)
         picks, samples = picks + [pick for pick, _ in texts], samples + [text for _, text in texts]
-        draws = self._draws(picks)
+        draws = draw_numbers(self.plan.seed, picks)
         rows = zip(samples, draws.tolist(), foreign, strict=True)
         samples = [self._choose_text(*row) for row in rows]
         batch = collate(samples, self.tokenizer, self.model, buffers)
-        batch = replace(batch, key=torch.from_numpy(draws[:, 3].view(np.int64)))
+        batch = replace(batch, key=torch.from_numpy(draws[:, KEY].view(np.int64)))
         if self.config.shuffled:
-            batch = _break_pairs(batch, np.random.default_rng((self.plan.seed, 1, step)))
+            batch = _break_pairs(batch, np.random.default_rng((self.plan.seed, 1, turn)))
         return Made(batch, substituted, faults + found)
 
     def _is_bad(self, pick: Pick) -> bool:
@@ -121,11 +133,10 @@ class Assembler:
 
     def _decode(self, source: int, number: int, canvas: Tensor) -> Sample:
         """A sample with its picture, fitted, in `canvas`."""
-        place = canvas.permute(2, 0, 1)
         if (kept := self.kept.get((source, number))) is not None:
             if kept.image is None:
                 return kept
-            return replace(kept, image=place.copy_(kept.image))
+            return replace(kept, image=canvas.permute(2, 0, 1).copy_(kept.image))
         reader, audio = self.readers[source], self.model.audio
         members = reader.content(number)
         try:
@@ -134,12 +145,12 @@ class Assembler:
             raise reader.blame(number, error.member, error.reason) from error
         if (samples := found.get("audio")) is not None:
             found["audio"] = samples[: int(audio.max_seconds * audio.sample_rate)]
-        if (image := found.get("image")) is not None:
-            if image.data_ptr() != canvas.data_ptr():
-                place.copy_(fit(image, self.model.image.size))
-            found["image"] = place
+        image = found.get("image")
+        if image is not None and image.data_ptr() != canvas.data_ptr():
+            found["image"] = canvas.permute(2, 0, 1).copy_(fit(image, self.model.image.size))
         sample = make_sample(f"{source}/{number}", found)
-        self._keep(source, number, sample)
+        if self.room:
+            self._keep(source, number, sample)
         return sample
 
     def _keep(self, source: int, number: int, sample: Sample) -> None:
@@ -153,10 +164,12 @@ class Assembler:
             audio = audio if audio is None else audio.clone()
             self.kept[source, number] = replace(sample, image=image, audio=audio)
 
-    def _extra(self, step: int) -> tuple[list[tuple[Pick, Sample]], list[Fault]]:
+    def _extra(
+        self, step: int, rank: int, world: int
+    ) -> tuple[list[tuple[Pick, Sample]], list[Fault]]:
         """Texts alone, of other samples; those that are damaged or have none are left out."""
         samples, faults = [], []
-        for pick in self.plan.extra(step, self.rank, self.world):
+        for pick in self.plan.extra(step, rank, world):
             self.beat(step, pick)
             try:
                 sample = self._text(pick)
@@ -178,11 +191,6 @@ class Assembler:
         except MemberError as error:
             raise reader.blame(pick.number, error.member, error.reason) from error
 
-    def _draws(self, picks: list[Pick]) -> np.ndarray:
-        """Numbers of 64 bits [N 4], fixed by seed, epoch and sample; the last is the key."""
-        table = np.array([(p.source, p.epoch, p.number) for p in picks], np.int64).T
-        return np.stack([mix(self.plan.seed, purpose, *table) for purpose in range(4)], 1)
-
     def _choose_text(self, sample: Sample, draws: list[int], foreign: float) -> Sample:
         """One of a sample's texts: without a recording, in another language now and then."""
         draw, first, second = (value / 2**64 for value in draws[:3])
@@ -194,6 +202,12 @@ class Assembler:
         if text == sample.text and language == sample.language:
             return sample
         return replace(sample, text=text, language=language)
+
+
+def draw_numbers(seed: int, picks: list[Pick]) -> np.ndarray:
+    """Numbers of 64 bits [N 4] for each pick, fixed by seed, epoch and sample; `KEY` is its key."""
+    table = np.array([(p.source, p.epoch, p.number) for p in picks], np.int64).T
+    return mix(seed, np.arange(4), *table[:, :, None])
 
 
 def _break_pairs(batch: Batch, rng: np.random.Generator) -> Batch:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from omni.batch import Batch, Part, Sample
 from omni.config import ModelConfig
+from omni.modality.audio import padded
 from omni.modality.image import fit
 from omni.modality.text import PAD, Tokenizer
 
@@ -84,26 +85,20 @@ def _place_images(
 
 
 def _limit(config: ModelConfig) -> int:
-    """Samples of the longest sound, rounded up as `_place_sounds` does."""
+    """Samples of the longest sound, as it is padded."""
     longest = int(config.audio.max_seconds * config.audio.sample_rate)
-    step = _step(config)
-    return -(-longest // step) * step
-
-
-def _step(config: ModelConfig) -> int:
-    """Few different lengths: each new shape costs seconds of preparation in oneDNN."""
-    return int(0.4 * config.audio.sample_rate)
+    return int(padded(torch.tensor(longest), config.audio.sample_rate))
 
 
 def _place_sounds(sounds: dict[int, Tensor], memory: Tensor, config: ModelConfig) -> Part:
     """Rows of samples, silence after them, to the longest."""
     limit = int(config.audio.max_seconds * config.audio.sample_rate)
     lengths = [min(len(sound), limit) for sound in sounds.values()]
-    size = -(-max(lengths) // _step(config)) * _step(config)
+    size = int(padded(torch.tensor(max(lengths)), config.audio.sample_rate))
     data = memory[: len(lengths) * size].view(len(lengths), size)
     # By numpy: a call of torch costs as much as copying a short sound.
     for row, sound, length in zip(data.numpy(), sounds.values(), lengths, strict=True):
-        row[:length] = sound[:length].numpy()
+        row[:length] = sound.numpy()[:length]
         row[length:] = 0
     return Part(data, torch.tensor([*sounds]), torch.tensor(lengths))
 

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from omni.pipeline import remote
 from omni.pipeline.index import Index, build_index
-from omni.pipeline.transfer import MissingError, list_names
+from omni.pipeline.transfer import MissingError, list_names, read
 from omni.pipeline.writer import MANIFEST
 
 QUIET_BYTES = 256 << 20
@@ -86,6 +86,16 @@ class Dataset:
         for shard in self.shards:
             state.update(f"{shard.name} {shard.index.digest}\n".encode())
         return state.hexdigest()[:16]
+
+    def beside(self, name: str) -> str | None:
+        """The text of a file in the folder of the shards; None where there is none."""
+        if remote.is_remote(self.path):
+            try:
+                return read(f"{self.path.rstrip('/')}/{name}").decode()
+            except MissingError:
+                return None
+        file = Path(self.path) / name
+        return file.read_text("utf-8") if file.is_file() else None
 
     def locate(self, number: int) -> tuple[Shard, int]:
         """The shard and the row in it of a sample's number."""

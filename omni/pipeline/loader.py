@@ -11,7 +11,7 @@ import numpy as np
 from omni.batch import Batch, Sample
 from omni.config import DataConfig, ModelConfig
 from omni.modality.text import Tokenizer
-from omni.pipeline.assemble import Assembler, Made
+from omni.pipeline.assemble import KEY, Assembler, Made, draw_numbers
 from omni.pipeline.collate import Buffers
 from omni.pipeline.dataset import Dataset
 from omni.pipeline.formats import BITS
@@ -43,6 +43,7 @@ class Loader:
         seed: with the step, all that the order depends on.
         folder: of the run, where damaged samples are written down.
         rank, world: this process among those that share every batch.
+        parts: micro-batches that its share comes in.
 
     Raises:
         ValueError: the data sets, or what is asked of them, are not as they must be.
@@ -55,11 +56,12 @@ class Loader:
         folder: Path | None = None,
         rank: int = 0,
         world: int = 1,
+        parts: int = 1,
     ) -> None:
         paths = [
             synthetic_shards(config.split) if path == "synthetic" else path for path in config.path
         ]
-        self.config, self.rank, self.world = config, rank, world
+        self.config, self.rank, self.world, self.parts = config, rank, world, parts
         self.datasets = [Dataset(path, config.split) for path in paths]
         self.plan = Plan(config, seed, self.datasets)
         self.quarantine = Quarantine(folder, config.max_bad, sum(map(len, self.datasets)))
@@ -71,11 +73,15 @@ class Loader:
         """Samples found damaged so far, in this run and in what it goes on from."""
         return len(self.quarantine.faults)
 
+    def find_tokenizer(self) -> Tokenizer | None:
+        """The tokenizer that lies beside the first shards, near or far."""
+        text = self.datasets[0].beside("tokenizer.json")
+        return None if text is None else Tokenizer.from_json(text)
+
     def learn_tokenizer(self, vocab_size: int) -> Tokenizer:
         """The tokenizer that lies beside the shards, or one for the texts of the split."""
-        ready = Path(self.config.path[0]) / "tokenizer.json"
-        if ready.exists():
-            return Tokenizer.load(ready)
+        if (ready := self.find_tokenizer()) is not None:
+            return ready
         languages, texts = [], []
         for dataset in self.datasets:
             for by_language in _texts(dataset):
@@ -103,8 +109,8 @@ class Loader:
 
     def batches(
         self, start: int, stop: int, tokenizer: Tokenizer, model: ModelConfig
-    ) -> Iterator[Batch]:
-        """The batches of the steps `start` to `stop - 1`, each good until the next is taken.
+    ) -> Generator[Batch, None, None]:
+        """The micro-batches of the steps `start` to `stop - 1`, each good until the next is taken.
 
         Raises `ValueError` where too much is damaged, `WorkerError` where a worker cannot go on.
         """
@@ -112,16 +118,19 @@ class Loader:
         source = self._by_workers if self.config.workers else self._by_thread
         shards = (shard for dataset in self.datasets for shard in dataset.shards)
         prefetcher = Prefetcher(Cache()) if any(is_remote(s.url) for s in shards) else None
-        made, began = source(start, stop, rules), time.monotonic()
+        turns = start * self.parts, stop * self.parts
+        made, began = source(*turns, rules), time.monotonic()
         try:
-            for step, result in enumerate(made, start):
+            for turn, result in enumerate(made, turns[0]):
                 self.waited += time.monotonic() - began
-                if prefetcher and (step == start or step % WINDOW == 0):
+                step, part = divmod(turn, self.parts)
+                if prefetcher and not part and (step == start or step % WINDOW == 0):
                     prefetcher.want(self._ahead(step))
-                picks = self.plan.batch(step, self.rank, self.world)
+                place = self.rank * self.parts + part, self.world * self.parts
+                picks = self.plan.batch(step, *place)
                 self.quarantine.add(result.faults, len(picks))
                 if self.world == 1:
-                    ledger.add(step, picks, result.substituted)
+                    ledger.add(step, picks, result.substituted, part == self.parts - 1)
                 yield result.batch
                 began = time.monotonic()
         finally:
@@ -144,6 +153,17 @@ class Loader:
         """The step with which to go on. Raises `ValueError` where data or rules have changed."""
         return self.plan.restore(state)
 
+    def names(self, step: int, keys: list[int]) -> Iterator[str]:
+        """What the samples with some keys are called: SHARD/KEY."""
+        wanted = {*keys}
+        picks = [*self.plan.batch(step), *self.plan.extra(step)]
+        found = draw_numbers(self.plan.seed, picks)[:, KEY].view(np.int64).tolist()
+        for pick, key in zip(picks, found, strict=True):
+            if key in wanted:
+                reader = Reader(self.datasets[pick.source])
+                yield f"{reader.dataset.locate(pick.number)[0].name}/{reader.key(pick.number)}"
+                reader.close()
+
     def _rules(self, tokenizer: Tokenizer, model: ModelConfig) -> dict[str, Any]:
         return {
             "config": self.config,
@@ -152,6 +172,7 @@ class Loader:
             "model": model,
             "rank": self.rank,
             "world": self.world,
+            "parts": self.parts,
             "known": frozenset(self.quarantine.faults),
         }
 
@@ -169,20 +190,18 @@ class Loader:
     ) -> Generator[Made, None, None]:
         """Prepared ahead in a thread: decoders leave the interpreter to others."""
         assembler = Assembler(**rules, keep_bytes=KEPT_BYTES)
-        share = self.config.batch_size // self.world
-        model = rules["model"]
-        ring = [Buffers.allocate(share, model) for _ in range(AHEAD + 1)]
+        ring = [Buffers.allocate(assembler.share, assembler.model) for _ in range(AHEAD + 1)]
         with ThreadPoolExecutor(1) as pool:
 
-            def ask(step: int):
-                return pool.submit(assembler.make, step, ring[step % len(ring)])
+            def ask(turn: int):
+                return pool.submit(assembler.make, turn, ring[turn % len(ring)])
 
-            waiting = [ask(step) for step in range(start, min(start + AHEAD, stop))]
+            waiting = [ask(turn) for turn in range(start, min(start + AHEAD, stop))]
             try:
-                for step in range(start, stop):
+                for turn in range(start, stop):
                     made = waiting.pop(0).result()
-                    if step + AHEAD < stop:
-                        waiting.append(ask(step + AHEAD))
+                    if turn + AHEAD < stop:
+                        waiting.append(ask(turn + AHEAD))
                     yield made
             finally:
                 for future in waiting:

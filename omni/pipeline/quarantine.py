@@ -82,13 +82,13 @@ class Ledger:
         for earlier in range(start, step):
             self.emitted.update((p.source, p.epoch) for p in plan.batch(earlier))
 
-    def add(self, step: int, picks: list[Pick], substituted: list[int]) -> None:
-        """A batch of which the places `substituted` hold others."""
+    def add(self, step: int, picks: list[Pick], substituted: list[int], last: bool = True) -> None:
+        """A batch of which the places `substituted` hold others; `last` of those of its step."""
         instead = {*substituted}
         for place, pick in enumerate(picks):
             book = self.substituted if place in instead else self.emitted
             book[pick.source, pick.epoch] += 1
-        if step % WINDOW == WINDOW - 1:
+        if last and step % WINDOW == WINDOW - 1:
             self._close(step)
 
     def _close(self, step: int) -> None:

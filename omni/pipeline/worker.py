@@ -61,12 +61,11 @@ def work(job: Job, pipe: Connection) -> None:
 
     try:
         assembler = Assembler(**job.assembler, beat=beat, fetching=fetching)
-        share = assembler.config.batch_size // assembler.world
-        buffers = [Buffers.over(slot, share, assembler.model) for slot in job.slots]
+        buffers = [Buffers.over(slot, assembler.share, assembler.model) for slot in job.slots]
         beat(-1, Pick(0, 0, 0, 0))
         while (task := pipe.recv()) is not None:
-            step, slot = task
-            pipe.send(_pack(assembler.make(step, buffers[slot])))
+            turn, slot = task
+            pipe.send(_pack(assembler.make(turn, buffers[slot])))
             pulse[0] = time.monotonic()
     except EOFError:
         pass  # the training process is gone
@@ -103,7 +102,7 @@ def _unpack(packed: tuple[Any, ...], buffers: Buffers) -> Made:
 
 
 class Workers:
-    """Several workers, each of which makes every so-manieth step.
+    """Several workers, each of which makes every so-manieth turn.
 
     A batch that is handed out may be used until the next one is asked for.
     """
@@ -111,7 +110,7 @@ class Workers:
     def __init__(self, count: int, assembler: dict[str, Any], patience: float = PATIENCE) -> None:
         self.patience, self.assembler = patience, assembler
         config, model = assembler["config"], assembler["model"]
-        share = config.batch_size // assembler["world"]
+        share = config.batch_size // (assembler["world"] * assembler["parts"])
         size = sum(Buffers.num_bytes(share, model))
         context = mp.get_context("forkserver")
         context.set_forkserver_preload(["omni.pipeline.worker"])
@@ -131,27 +130,27 @@ class Workers:
             self.buffers.append([Buffers.over(slot, share, model) for slot in slots])
 
     def batches(self, start: int, stop: int) -> Iterator[Made]:
-        """The batches of steps `start` to `stop - 1`, in order."""
+        """The batches of turns `start` to `stop - 1`, in order."""
         count = len(self.processes)
-        for step in range(start, min(start + count * (SLOTS - 1), stop)):
-            self._ask(step, start)
-        for step in range(start, stop):
-            worker, slot = self._place(step, start)
+        for turn in range(start, min(start + count * (SLOTS - 1), stop)):
+            self._ask(turn, start)
+        for turn in range(start, stop):
+            worker, slot = self._place(turn, start)
             packed = self._receive(worker)
             # Asked for now, while the batch before this one is done with.
-            if step + count * (SLOTS - 1) < stop:
-                self._ask(step + count * (SLOTS - 1), start)
+            if turn + count * (SLOTS - 1) < stop:
+                self._ask(turn + count * (SLOTS - 1), start)
             yield _unpack(packed, self.buffers[worker][slot])
 
-    def _place(self, step: int, start: int) -> tuple[int, int]:
-        """The worker and the slot of a step."""
-        turn, worker = divmod(step - start, len(self.processes))
+    def _place(self, turn: int, start: int) -> tuple[int, int]:
+        """The worker and the slot of a turn."""
+        turn, worker = divmod(turn - start, len(self.processes))
         return worker, turn % SLOTS
 
-    def _ask(self, step: int, start: int) -> None:
-        worker, slot = self._place(step, start)
+    def _ask(self, turn: int, start: int) -> None:
+        worker, slot = self._place(turn, start)
         try:
-            self.pipes[worker].send((step, slot))
+            self.pipes[worker].send((turn, slot))
         except OSError:
             self._fail(worker, "is gone")
 

@@ -1,45 +1,33 @@
-"""One forward pass to all losses: what is encoded once serves every objective.
+"""One micro-batch to all its losses: what is encoded once serves every objective.
 
-Each sense is encoded and fused once, alone; one set of two senses is fused besides. Contrast is
-over every pair present, also of the two senses together against the third; each decoder learns
-from every source that the batch offers.
+Each sense is encoded and fused once, alone; one set of two senses is fused besides. Each decoder
+learns from every source there is. The contrast needs the vectors of all micro-batches of all
+processes, and has a file of its own.
+
+A loss is a sum over the items of this micro-batch, divided by what all micro-batches have of them:
+added up they are the mean, whatever the number of processes.
 """
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from omni.batch import Batch, Part, Tokens
 from omni.config import LossConfig
 from omni.modality.text import PAD
 from omni.network import Fused, Network, take
-from omni.objective.contrastive import contrastive_loss
-from omni.objective.flow import draw_times, flow_loss, noised
+from omni.nn.draws import Draws
+from omni.objective.flow import draw_noise, draw_times, flow_loss, noised
 from omni.objective.next_token import next_token_loss
+from omni.training.selection import Selection, Source
 
-Kept = dict[str, tuple[Tensor, Tensor]]
-"""for each sense, unit vectors [K E] of past items and their groups [K], the newest first"""
-PAIRS = ((("image",), ("text",)), (("audio",), ("text",)), (("image",), ("audio",)))
-JOINT = (("audio", "image", "text"), ("audio", "text", "image"), ("image", "text", "audio"))
-"""two senses together, and the third"""
-WITHIN = ((("image",), ("image",)), (("audio",), ("audio",)))
-"""other pictures, and other recordings, of the same thing"""
 LENGTH = 0.2
 """weight of the length of speech, in log frames, beside the speech"""
 UNCONDITIONAL = 0.1
 """share of the items of a flow decoder that learn without a source, for guidance"""
-
-
-def match(
-    a: Int[Tensor, "N"], b: Int[Tensor, "K"], size: int
-) -> tuple[Int[Tensor, "C"], Int[Tensor, "C"]]:
-    """Where two lists of rows of a batch of `size` agree: indices into `a` and into `b`."""
-    table = torch.full((2, size), -1, device=a.device)
-    table[0, a] = torch.arange(len(a), device=a.device)
-    table[1, b] = torch.arange(len(b), device=a.device)
-    i, j = table[:, (table >= 0).all(0)]
-    return i, j
+NOISE, TIME, DROP = 20, 30, 40
+"""purposes of draws, to which the number of the sense is added"""
 
 
 def stack(memories: list[Tokens]) -> Tokens:
@@ -50,146 +38,135 @@ def stack(memories: list[Tokens]) -> Tokens:
     return Tokens(torch.cat(x), torch.cat(mask))
 
 
-class Step:
-    """The losses of one batch; `generator` draws what is random and no item's own.
+class Losses(nn.Module):
+    """The network and its objectives, as one module: what is sharded over processes."""
 
-    `past`: what `remember` gave; `progress`: share of the run that is done.
-    """
+    def __init__(self, network: Network, weights: LossConfig) -> None:
+        super().__init__()
+        self.network, self.weights = network, weights
+
+    def forward(
+        self, batch: Batch, selection: Selection, first: int, vectors_only: bool
+    ) -> tuple[dict[Source, Tensor], Tensor, dict[str, Tensor]]:
+        """Unit vectors of each set of senses, the scale of their cosines, and the other losses.
+
+        `first`: the row of the selection's table with which the batch begins.
+        """
+        step = _MicroBatch(self.network, self.weights, batch, selection, first)
+        vectors = {s: fused.vector[: len(step.rows[s])] for s, fused in step.fused.items()}
+        losses = {} if vectors_only else step.losses()
+        return vectors, self.network.scale, losses
+
+
+class _MicroBatch:
+    """The state of one forward pass."""
 
     def __init__(
         self,
         network: Network,
-        batch: Batch,
         weights: LossConfig,
-        generator: torch.Generator,
-        past: Kept | None = None,
-        progress: float = 0.0,
+        batch: Batch,
+        selection: Selection,
+        first: int,
     ) -> None:
-        self.network, self.batch, self.weights, self.generator = network, batch, weights, generator
-        self.past = past or {}
-        senses = batch.parts
-        device = batch.group.device
-        # Ever more batches of pictures as they are: that is what the model will meet.
-        clean = torch.rand((), generator=generator, device=device) < progress
+        self.network, self.weights, self.batch = network, weights, batch
+        self.selection, self.first = selection, first
+        self.device = batch.group.device
         assert batch.key is not None
-        use = {s: batch.key[part.rows] for s, part in senses.items() if s != "image" or not clean}
-        tokens = {s: network.encode(s, part, use.get(s)) for s, part in senses.items()}
-        self.fused: dict[tuple[str, ...], Fused] = {(s,): network.fuse(tokens[s]) for s in senses}
-        self.rows: dict[tuple[str, ...], Tensor] = {(s,): senses[s].rows for s in senses}
-        choice = int(torch.randint(4, (), generator=generator, device=device))
-        # Speech with a picture is what people have at hand: half of the steps.
-        self.joint = JOINT[max(choice - 1, 0)]
-        first, second, _ = self.joint
-        if first in senses and second in senses:
-            a, b = match(senses[first].rows, senses[second].rows, batch.size)
-            a, b = a[: -(-len(a) // 4)], b[: -(-len(b) // 4)]  # a quarter: it costs the most
-            self.fused[first, second] = network.fuse(tokens[first][a], tokens[second][b])
-            self.rows[first, second] = senses[first].rows[a]
+        self.key = batch.key
+        # What is not there is stood for by one item that counts nothing: all processes must do the
+        # same work, in the same order, or they wait for each other for ever.
+        self.parts = {
+            s: batch.parts.get(s) or network.blank(s, self.device) for s in selection.senses
+        }
+        augmented = {s for s in self.parts if s != "image" or not selection.clean}
+        self.tokens = {
+            s: network.encode(s, part, self.key[part.rows.clamp(min=0)] if s in augmented else None)
+            for s, part in self.parts.items()
+        }
+        self.rows = {source: self._mine(rows) for source, rows in selection.rows.items()}
+        self.fused: dict[Source, Fused] = {}
+        for source, rows in self.rows.items():
+            tokens = (self._tokens(sense, rows, len(source) > 1) for sense in source)
+            self.fused[source] = network.fuse(*tokens)
+
+    def _mine(self, rows: Int[Tensor, "G"]) -> Int[Tensor, "N"]:
+        """Of rows of the whole step those of this micro-batch, counted from its first."""
+        mine = rows[(rows >= self.first) & (rows < self.first + self.batch.size)] - self.first
+        return mine.to(self.device)
+
+    def _tokens(self, sense: str, rows: Tensor, some: bool) -> Tokens:
+        tokens = self.tokens[sense]
+        return tokens[_some(torch.searchsorted(self.parts[sense].rows, rows))] if some else tokens
 
     def losses(self) -> dict[str, Tensor]:
-        """Every loss whose weight is not zero, by name (see `LossConfig.total`)."""
-        weights, losses = self.weights, {}
-        *joint, third = self.joint
-        contrasts = {"contrastive": PAIRS, "joint": [(tuple(joint), (third,))]}
-        if self.past:
-            contrasts["within"] = WITHIN
-        for name, pairs in contrasts.items():
-            for a, b in pairs:
-                if getattr(weights, name) and a in self.fused and b in self.fused:
-                    losses[f"{name}/{'+'.join(a)}-{b[0]}"] = self._contrast(a, b)
-        if weights.next_token and "text" in self.batch.parts:
-            losses |= self._next_token()
-        if weights.image_flow and "image" in self.batch.parts:
-            losses |= self._flow("image", weights.draw_share)
-        if weights.audio_flow and "audio" in self.batch.parts:
-            losses |= self._flow("audio", weights.speak_share)
+        """Every loss but the contrast whose weight is not zero, by name (`LossConfig.total`)."""
+        losses: dict[str, Tensor] = {}
+        if self.weights.next_token and "text" in self.parts:
+            for source in (("image",), ("audio",), ("audio", "image")):
+                if source in self.fused:
+                    losses[f"next_token/{'+'.join(source)}"] = self._next_token(source)
+        for sense in self.selection.flows:
+            losses |= self._flow(sense)
         return losses
 
-    def _common(self, source: tuple[str, ...], target: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-        """Items of `source` and of `target` that belong to the same samples."""
-        return match(self.rows[source], self.rows[target], self.batch.size)
+    def _next_token(self, source: Source) -> Tensor:
+        everywhere = self.selection.common(source, ("text",))
+        mine, text = self._mine(everywhere), self.parts["text"]
+        i = _some(torch.searchsorted(self.rows[source], mine))
+        j = _some(torch.searchsorted(text.rows, mine))
+        language = text.data[:, 0] if self.batch.language is None else self.batch.language
+        ids, memory = text.data, self.fused[source].tokens[i]
+        decoder = self.network.text_decoder
+        inputs, targets = torch.cat([language[j, None], ids[j, :-1]], 1), ids[j]
+        hidden, _ = decoder.hidden(inputs, decoder.keys(memory), memory.mask)
+        # Most positions are padding: only the others are worth a row of the vocabulary.
+        present = targets != PAD
+        total = int(self.selection.table.lengths[everywhere, 2].sum())
+        loss = next_token_loss(decoder.head(hidden[present]), targets[present], total)
+        return loss * bool(len(mine))
 
-    def _contrast(self, a: tuple[str, ...], b: tuple[str, ...]) -> Tensor:
-        """Each item of one set of senses against all of the other, both ways if they are two."""
-        return self._find(a, b) if a == b else (self._find(a, b) + self._find(b, a)) / 2
-
-    def _find(self, a: tuple[str, ...], b: tuple[str, ...]) -> Tensor:
-        group, keys = self.batch.group, self.fused[b].vector
-        groups = group[self.rows[b]]
-        if b[0] in self.past and len(b) == 1:
-            vectors, theirs = self.past[b[0]]
-            keys, groups = torch.cat([keys, vectors]), torch.cat([groups, theirs])
-        asked, scale = self.fused[a].vector, self.network.scale
-        return contrastive_loss(asked, keys, group[self.rows[a]], groups, scale, own=a == b)
-
-    def remember(self, size: int) -> Kept:
-        """The vectors of this batch, then those of the past: at most `size` of each sense.
-
-        More candidates for the contrast at no cost (cross-batch memory, arXiv:1912.06798).
-        """
-        kept = dict(self.past)
-        for sense in self.batch.parts:
-            new = self.fused[(sense,)].vector.detach(), self.batch.group[self.rows[(sense,)]]
-            old = self.past.get(sense, (new[0][:0], new[1][:0]))
-            kept[sense] = torch.cat([new[0], old[0]])[:size], torch.cat([new[1], old[1]])[:size]
-        return kept if size else {}
-
-    def _next_token(self) -> dict[str, Tensor]:
-        assert self.batch.language is not None
-        ids = self.batch.parts["text"].data
-        decoder, losses = self.network.text_decoder, {}
-        for source in (("image",), ("audio",), ("audio", "image")):
-            if source not in self.fused:
-                continue
-            i, j = self._common(source, ("text",))
-            memory = self.fused[source].tokens[i]
-            inputs, targets = torch.cat([self.batch.language[j, None], ids[j, :-1]], 1), ids[j]
-            hidden, _ = decoder.hidden(inputs, decoder.keys(memory), memory.mask)
-            # Most positions are padding: only the others are worth a row of the vocabulary.
-            present = targets != PAD
-            loss = next_token_loss(decoder.head(hidden[present]), targets[present])
-            losses[f"next_token/{'+'.join(source)}"] = loss
-        return losses
-
-    def _flow(self, sense: str, share: float) -> dict[str, Tensor]:
-        """The decoder of `sense` on a share of its items: most from texts, some from the rest."""
-        text = self.weights.from_text
-        others = [s for s in self.fused if sense not in s and s != ("text",)]
-        parts = {source: (1 - text) / len(others) for source in others}
-        if ("text",) in self.fused:
-            parts[("text",)] = text
-        if not sum(parts.values()):
+    def _flow(self, sense: str) -> dict[str, Tensor]:
+        """The decoder of `sense` on what is dealt out to it."""
+        dealt = self.selection.flows[sense]
+        memories, rows = [], []
+        for source, everywhere in dealt.items():
+            mine = self._mine(everywhere)
+            memories.append(self.fused[source].tokens[torch.searchsorted(self.rows[source], mine)])
+            rows.append(mine)
+        if not memories:
             return {}
-        count = share * len(self.rows[(sense,)]) / sum(parts.values())
-        memories, items, start = [], [], 0
-        for source, part in parts.items():
-            # Other items from each source: none is drawn twice while some are not drawn at all.
-            rows = self._common(source, (sense,))
-            i, j = (row.roll(-start)[: round(count * part)] for row in rows)
-            memories.append(self.fused[source].tokens[i])
-            items.append(j)
-            start += len(i)
-        memory, part = stack(memories), take(self.batch.parts[sense], torch.cat(items))
-        losses = {f"{sense}_flow": self._flow_loss(sense, memory, part)}
+        rows = torch.cat(rows)
+        if not (count := len(rows)):
+            source = next(iter(dealt))
+            memories, rows = [self.fused[source].tokens[_some(rows)]], _some(rows)
+        memory = stack(memories)
+        index = torch.searchsorted(self.parts[sense].rows, rows)
+        part = take(self.parts[sense], index if count else rows)
+        everywhere = torch.cat([*dealt.values()])
+        lengths = self.selection.table.lengths[everywhere, 0 if sense == "image" else 1]
+        total = int(self.network.num_patches(sense, lengths).sum())
+        losses = {f"{sense}_flow": self._flow_loss(sense, memory, part, self.key[rows], total)}
         if sense == "audio":
             frames = self.network.log_mel.num_frames(part.lengths).float().log()
-            length = F.smooth_l1_loss(self.network.num_frames(memory), frames)
-            losses["audio_flow/length"] = LENGTH * length
-        return losses
+            error = F.smooth_l1_loss(self.network.num_frames(memory), frames, reduction="sum")
+            losses["audio_flow/length"] = LENGTH * error / max(len(everywhere), 1)
+        return {name: loss * bool(count) for name, loss in losses.items()}
 
-    def _flow_loss(self, sense: str, memory: Tokens, part: Part) -> Tensor:
-        network, generator = self.network, self.generator
-        clean, mask = network.patches(sense, part)
-        device = clean.device
-        noise = torch.randn(clean.shape, generator=generator, device=device)
-        time = draw_times(len(clean), generator, device)
-        drop = torch.rand(len(clean), generator=generator, device=device) < UNCONDITIONAL
-        predicted = network.flow(sense)(
-            noised(clean, noise, time),
-            mask,
-            time,
-            memory.x,
-            memory.mask,
-            drop,
-        )
-        return flow_loss(predicted, clean, time, mask)
+    def _flow_loss(
+        self, sense: str, memory: Tokens, part: Part, keys: Tensor, total: int
+    ) -> Tensor:
+        clean, mask = self.network.patches(sense, part)
+        flow, number = self.network.flow(sense), 0 if sense == "image" else 1
+        # As long as can be: what is drawn for an item does not depend on its neighbours' length.
+        noise = draw_noise(keys, NOISE + number, len(flow.positions), clean.shape[2])
+        noise = noise[:, : clean.shape[1]]
+        time = draw_times(keys, TIME + number)
+        drop = Draws(keys, DROP + number).uniform(0, 1) < UNCONDITIONAL
+        predicted = flow(noised(clean, noise, time), mask, time, memory.x, memory.mask, drop)
+        return flow_loss(predicted, clean, time, mask, total)
+
+
+def _some(index: Int[Tensor, "K"]) -> Int[Tensor, "K"]:
+    """The same, or the first item where there is none."""
+    return index if len(index) else index.new_zeros(1)

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from omni.training.slices import local, split_like, whole
+
 MOMENTUM = 0.95
 POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 """coefficients of x, x^3 and x^5"""
@@ -22,8 +24,15 @@ class Muon(torch.optim.Optimizer):
     share one learning rate; weights decay as in AdamW.
     """
 
-    def __init__(self, params: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float,
+        weight_decay: float,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
@@ -36,18 +45,22 @@ class Muon(torch.optim.Optimizer):
                 state = self.state[p]
                 if not state:
                     state["momentum"] = torch.zeros_like(p)
-                state["momentum"].lerp_(p.grad, 1 - MOMENTUM)
-                ahead = p.grad.lerp(state["momentum"], MOMENTUM).flatten(1)
-                update = orthogonalize(ahead).view_as(p)
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update, alpha=-group["lr"] * 0.2 * max(ahead.shape) ** 0.5)
+                mine, momentum, grad = local(p), local(state["momentum"]), local(p.grad)
+                momentum.lerp_(grad, 1 - MOMENTUM)
+                # A matrix in slices is put together: every process finds the same update.
+                ahead = whole(grad.lerp(momentum, MOMENTUM), p).flatten(1)
+                update = split_like(orthogonalize(ahead, self.dtype).view(p.shape), p)
+                mine.mul_(1 - group["lr"] * group["weight_decay"])
+                mine.add_(update, alpha=-group["lr"] * 0.2 * max(ahead.shape) ** 0.5)
 
 
-def orthogonalize(matrix: Float[Tensor, "N M"]) -> Float[Tensor, "N M"]:
-    """Nearly the U V^T of a matrix U S V^T: a polynomial in bf16 takes S towards 1."""
+def orthogonalize(
+    matrix: Float[Tensor, "N M"], dtype: torch.dtype = torch.bfloat16
+) -> Float[Tensor, "N M"]:
+    """Nearly the U V^T of a matrix U S V^T: a polynomial, taken in `dtype`, brings S near 1."""
     a, b, c = POLYNOMIAL
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).bfloat16()
+    x = (matrix.T if tall else matrix).to(dtype)
     x = x / (x.norm() + 1e-7)
     for _ in range(ROUNDS):
         square = x @ x.T

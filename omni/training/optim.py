@@ -1,13 +1,13 @@
 """Muon for what lies between hidden layers, AdamW for the rest, and the averaged weights."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
 from omni.config import TrainConfig
 from omni.network import Network
 from omni.training.muon import Muon
+from omni.training.slices import local, mesh_of
 
 
 def make_optimizers(network: Network, config: TrainConfig) -> list[Optimizer]:
@@ -28,14 +28,19 @@ def make_optimizers(network: Network, config: TrainConfig) -> list[Optimizer]:
         if isinstance(module, nn.Linear | nn.Conv2d)
     }
     params = [p for p in network.parameters() if p.requires_grad]
-    rest = [p for p in params if p not in hidden]
-    groups = [
-        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+    # One kernel takes what lies on one mesh: matrices split by heads are not on that of the rest.
+    groups: dict[tuple[bool, int], list[nn.Parameter]] = {}
+    for p in params:
+        if p not in hidden:
+            groups.setdefault((p.ndim >= 2, id(mesh_of(p))), []).append(p)
+    settings = [
+        {"params": members, "weight_decay": config.weight_decay * decays}
+        for (decays, _), members in groups.items()
     ]
+    exact = torch.float32 if config.precision == "fp32" else torch.bfloat16
     return [
-        Muon([p for p in params if p in hidden], config.lr, config.weight_decay),
-        AdamW(groups, lr=config.lr, betas=(0.9, 0.98), fused=True),
+        Muon([p for p in params if p in hidden], config.lr, config.weight_decay, exact),
+        AdamW(settings, lr=config.lr, betas=(0.9, 0.98), fused=True),
     ]
 
 
@@ -48,17 +53,23 @@ def step_all(optimizers: list[Optimizer], lr: float) -> None:
         optimizer.zero_grad()
 
 
-def make_average(network: Network, decay: float) -> AveragedModel:
+class Average:
     """Exponential moving average of all weights and running statistics.
 
-    The decay grows from 0 to `decay`, so that the first weights are soon forgotten.
+    `tensors` are laid out as those of the network: where these are slices, so are they.
     """
 
-    def mix(averaged: PARAM_LIST, current: PARAM_LIST, count: Tensor | int) -> None:
-        if averaged[0].is_floating_point():
-            kept = min(decay, (1 + int(count)) / (10 + int(count)))
-            torch._foreach_lerp_(averaged, current, 1 - kept)
-        else:
-            torch._foreach_copy_(averaged, current)
+    def __init__(self, network: Network, decay: float) -> None:
+        self.decay = decay
+        self.tensors = {n: t.detach().clone() for n, t in network.state_dict().items()}
 
-    return AveragedModel(network, multi_avg_fn=mix, use_buffers=True)
+    @torch.no_grad()
+    def update(self, network: Network, step: int) -> None:
+        """After the update of `step`: the decay grows to its value, so the start is forgotten."""
+        kept = min(self.decay, (1 + step) / (10 + step))
+        for name, current in network.state_dict().items():
+            averaged, current = local(self.tensors[name]), local(current)
+            if averaged.is_floating_point():
+                averaged.lerp_(current, 1 - kept)
+            else:
+                averaged.copy_(current)

@@ -21,7 +21,7 @@ FLOORS = [
 HEIGHTS = {name: height for height, names in enumerate(FLOORS) for name in names}
 STRANGERS = [{"omni.network", "omni.pipeline"}]  # of one floor, and still not to be mixed
 
-DISTRIBUTED = {"omni/training/parallel.py", "omni/training/checkpoint.py"}
+DISTRIBUTED = {"omni/training/parallel.py", "omni/training/slices.py"}
 OUTSIDE = ["timm", "transformers", "torchaudio", "webdataset"]
 
 
