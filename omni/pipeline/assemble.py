@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,12 +138,8 @@ class Assembler:
             if kept.image is None:
                 return kept
             return replace(kept, image=canvas.permute(2, 0, 1).copy_(kept.image))
-        reader, audio = self.readers[source], self.model.audio
-        members = reader.content(number)
-        try:
-            found = decode_members(members, audio.sample_rate, canvas.numpy())
-        except MemberError as error:
-            raise reader.blame(number, error.member, error.reason) from error
+        audio = self.model.audio
+        found = self._read(source, number, audio.sample_rate, canvas.numpy())
         if (samples := found.get("audio")) is not None:
             found["audio"] = samples[: int(audio.max_seconds * audio.sample_rate)]
         image = found.get("image")
@@ -184,12 +181,23 @@ class Assembler:
         kept = self.kept.get((pick.source, pick.number))
         if kept is not None:
             return replace(kept, image=None, audio=None)
-        reader = self.readers[pick.source]
-        members = reader.content(pick.number, only=("txt", "json"))
+        return make_sample("", self._read(pick.source, pick.number, only=("txt", "json")))
+
+    def _read(
+        self,
+        source: int,
+        number: int,
+        sample_rate: int = 0,
+        out: np.ndarray | None = None,
+        only: tuple[str, ...] = (),
+    ) -> dict[str, Any]:
+        """What the members of a sample hold (see `decode_members`). Raises `SampleError`."""
+        reader = self.readers[source]
+        members = reader.content(number, only)
         try:
-            return make_sample("", decode_members(members, 0))
+            return decode_members(members, sample_rate, out)
         except MemberError as error:
-            raise reader.blame(pick.number, error.member, error.reason) from error
+            raise reader.blame(number, error.member, error.reason) from error
 
     def _choose_text(self, sample: Sample, draws: list[int], foreign: float) -> Sample:
         """One of a sample's texts: without a recording, in another language now and then."""

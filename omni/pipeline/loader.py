@@ -155,11 +155,12 @@ class Loader:
 
     def names(self, step: int, keys: list[int]) -> Iterator[str]:
         """What the samples with some keys are called: SHARD/KEY."""
-        wanted = {*keys}
+        wanted = {*keys}  # a sample may come a second time, with its text alone
         picks = [*self.plan.batch(step), *self.plan.extra(step)]
         found = draw_numbers(self.plan.seed, picks)[:, KEY].view(np.int64).tolist()
         for pick, key in zip(picks, found, strict=True):
             if key in wanted:
+                wanted.remove(key)
                 reader = Reader(self.datasets[pick.source])
                 yield f"{reader.dataset.locate(pick.number)[0].name}/{reader.key(pick.number)}"
                 reader.close()

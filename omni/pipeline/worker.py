@@ -181,11 +181,11 @@ class Workers:
         elif code:
             why = f" with exit status {code}"
         _, step, source, number = (int(value) for value in pulse)
-        dataset = self.assembler["plan"].datasets[source]
-        shard, row = dataset.locate(number)
+        shard, row = self.assembler["plan"].datasets[source].locate(number)
+        place = f"step {step}, shard {shard.name!r}, sample in row {row}"
         raise WorkerError(
             f"{process.name} (process {process.pid}) {what}{why}; "
-            f"step {step}, shard {shard.name!r}, sample in row {row}"
+            f"{place if step >= 0 else 'it had not begun'}"
         )
 
     def close(self) -> None:

@@ -2,7 +2,11 @@
 
 import csv
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
+
+from data.record import Record
 
 
 def write(path: Path, content: object = "") -> Path:
@@ -14,3 +18,15 @@ def write(path: Path, content: object = "") -> Path:
     else:
         path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
     return path
+
+
+class Case(NamedTuple):
+    """A miniature, and the annotations without which it cannot be read."""
+
+    recipe: str
+    build: Callable[[Path], Iterator[Record]]
+    annotations: str
+
+
+def media(record: Record) -> list[Path]:
+    return [path for path in (record.image, record.audio) if path is not None]

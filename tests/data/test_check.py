@@ -27,11 +27,6 @@ from tests.data.samples import (
 )
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMNI_CACHE", str(tmp_path / "cache"))
-
-
 def test_a_data_set_without_a_problem_passes(tmp_path):
     write(write(tmp_path / "set", fine()), fine(100), "test")
     found = diagnose(tmp_path / "set")

@@ -1,7 +1,5 @@
 """Media that are there twice are found, however they are stored; others are not taken for them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,11 +19,6 @@ from tests.data.samples import (
     titles,
     write,
 )
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMNI_CACHE", str(tmp_path / "cache"))
 
 
 def test_exact_duplicates_are_found(tmp_path):

@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 from PIL import Image
 
@@ -65,11 +64,6 @@ MEDIA = [
     ("ogg", recording("OGG", "VORBIS"), "audio/ogg"),
     ("opus", recording("OGG", "OPUS"), "audio/ogg"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMNI_CACHE", str(tmp_path / "cache"))
 
 
 def written(folder: Path, samples: list[tuple[str, dict[str, bytes]]]) -> Dataset:

@@ -20,6 +20,7 @@ from omni.pipeline.dataset import open_index
 from omni.pipeline.formats import BITS
 from omni.pipeline.loader import Loader
 from omni.pipeline.plan import WINDOW
+from omni.pipeline.reader import Reader
 from omni.pipeline.sample import read_samples
 from omni.pipeline.writer import write_shard
 from omni.presets import debug
@@ -93,6 +94,39 @@ def test_every_resume_is_bit_exact_for_any_ranks_and_workers(data, tokenizer, wh
         # All ranks together have all pictures, in order. Texts alone come after each rank's own.
         assert torch.equal(pixels, whole[step]["image/data"])
         assert sum(map(len, texts)) == len(whole[step]["text/data"])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_micro_batches_are_those_of_as_many_ranks(data, tokenizer, workers):
+    """One process that takes four, or two that take two each, have what four ranks have."""
+    ranks = [run(Loader(settings(data), 3, rank=r, world=4), 2, 5, tokenizer) for r in range(4)]
+    for world in (1, 2):
+        parts = 4 // world
+        for rank in range(world):
+            loader = Loader(settings(data, workers=workers), 3, rank=rank, world=world, parts=parts)
+            made = run(loader, 2, 5, tokenizer)
+            assert len(made) == 3 * parts
+            for turn, batch in enumerate(made):
+                step, part = divmod(turn, parts)
+                assert same(batch, ranks[rank * parts + part][step])
+
+
+def test_the_books_close_with_micro_batches(data, tokenizer):
+    loader = Loader(settings(data), seed=3, parts=4)
+    assert len([*loader.batches(0, STEPS, tokenizer, MODEL)]) == 4 * STEPS
+
+
+def test_samples_are_named_by_their_keys(data, tokenizer):
+    loader = Loader(settings(data), seed=3)
+    batch = loader.batch(5, tokenizer, MODEL)
+    assert batch.key is not None
+    named = [*loader.names(5, batch.key[:3].tolist())]
+    picks = loader.plan.batch(5)[:3]
+    reader = Reader(loader.datasets[0])
+    expected = [
+        f"{loader.datasets[0].locate(p.number)[0].name}/{reader.key(p.number)}" for p in picks
+    ]
+    assert named == expected and len({*named}) == 3
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])

@@ -194,3 +194,11 @@ def test_an_index_of_another_shard_is_refused(server: FaultyServer, change: str)
     (server.folder / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match=f"not the index that {MANIFEST} names for {FIRST}"):
         Dataset(server.url)
+
+
+def test_the_tokenizer_beside_the_shards_is_taken_from_there(server: FaultyServer):
+    config = DataConfig(path=(server.url,))
+    assert Loader(config).find_tokenizer() is None
+    learned = Loader(config).learn_tokenizer(300)
+    learned.save(server.folder / "tokenizer.json")
+    assert Loader(config).learn_tokenizer(400).to_json() == learned.to_json()
