@@ -34,7 +34,15 @@ from omni.presets import PRESETS
 from omni.preview import write_preview
 from omni.training.contrast import MEMORY_FROM
 from omni.training.log import Log
-from omni.training.meter import by_part, count_flops, measure_peak, padding, peak_memory
+from omni.training.manifest import folder_name
+from omni.training.meter import (
+    by_part,
+    count_flops,
+    forget_peak,
+    measure_peak,
+    padding,
+    peak_memory,
+)
 from omni.training.parallel import Parallel
 from omni.training.recorder import PATIENCE, Recorder, Verdict
 from omni.training.schedule import learning_rate
@@ -80,9 +88,10 @@ def train(config: Config, run: Path, resume: bool = False, changed: bool = False
             stack.callback(Lock(run).close)
         try:
             return Training(config, run, parallel, stack).go(resume, changed)
-        except RuntimeError:
+        except RuntimeError as error:
             traceback.print_exc()
-            parallel.abort()
+            if lost := parallel.abort():
+                raise RuntimeError(lost) from error
             raise
 
 
@@ -96,7 +105,7 @@ class Training:
         parallel.barrier()  # the first has cleared up what a kill left behind
         stack.callback(self.store.wait)
         place = parallel.rank, parallel.world
-        self.loader = Loader(data, c.seed, run if parallel.first else None, *place, c.accumulate)
+        self.loader = Loader(data, c.seed, run, *place, c.accumulate)
         self.told_to_stop = False
         self.ideal: float | None = None
         """seconds that a step would take at the peak of the device"""
@@ -121,18 +130,21 @@ class Training:
         else:
             self.tokenizer = self.loader.learn_tokenizer(self.config.model.text.vocab_size)
         self.state = State(self.config, self.tokenizer.vocab_size, self.parallel)
+        if self.parallel.first:
+            self.store.check_room(self.state.num_bytes)
         told = self._take_over(folder, changed) if folder else None
         self.recorder = Recorder(self.run, told, self.parallel.first)
         size = self.config.data.batch_size
         tracker = "wandb" if "WANDB_PROJECT" in os.environ else ""
         first = self.parallel.first
         with Log(self.run, self.state.step, steps, size, tracker, first) as self.log:
-            while self.state.step < steps and not self.told_to_stop:
+            while self.state.step < steps and not self.parallel.any(self.told_to_stop):
                 self._train()
         self.recorder.close()
         self.store.wait()
-        if self.state.step == steps and self.store.failures:
-            raise ValueError(f"the last checkpoint is not written: {self.store.failures[-1]}")
+        last = folder_name(self.state.step)
+        if failed := [f for f in self.store.failures if f.startswith(f"{last}:")]:
+            raise ValueError(f"the last checkpoint is not written: {failed[-1]}")
         return self.state.step == steps
 
     def _newest(self) -> Path | None:
@@ -160,8 +172,8 @@ class Training:
     def _train(self) -> None:
         """Step after step, until the end, a signal, or the decision to go back."""
         config, c, state = self.config, self.config.train, self.state
-        stop = state.position + c.steps - state.step
-        batches = self.loader.batches(state.position, stop, self.tokenizer, config.model)
+        end = state.position + c.steps - state.step
+        batches = self.loader.batches(state.position, end, self.tokenizer, config.model)
         with closing(batches):
             while micro_batches := [
                 batch.copy() if c.accumulate > 1 else batch
@@ -171,14 +183,14 @@ class Training:
                     self._go_back()
                     return
                 done = state.step
-                if (done % c.save_every == 0 and not self.recorder.skipped) or done == c.steps:
+                stop = self.parallel.any(self.told_to_stop)
+                due = done % c.save_every == 0 and not self.recorder.skipped
+                if due or done == c.steps or stop:
                     self._save()
                 if c.sample_every and (done % c.sample_every == 0 or done == c.steps):
                     self._preview()
-                if self.parallel.any(self.told_to_stop):
+                if stop:
                     self.told_to_stop = True
-                    if done % c.save_every and done < c.steps:
-                        self._save()
                     return
 
     def _step(self, batches: list[Batch]) -> Verdict:
@@ -190,7 +202,9 @@ class Training:
         if self.ideal is None:
             flops = count_flops(lambda: Step(*inputs).backward(), state.network)
             kind = torch.bfloat16 if c.precision == "bf16" else torch.float32
-            self.ideal = flops / measure_peak(parallel.device, kind)
+            # Of matrices that are split by heads the counter sees the whole.
+            self.ideal = flops / parallel.sizes[2] / measure_peak(parallel.device, kind)
+            forget_peak(parallel.device)
         step = Step(*inputs)
         losses = step.backward()
         parts = parallel.norms(by_part(state.network.named_parameters()))
@@ -225,10 +239,12 @@ class Training:
         step, position = self.state.step, self.state.position
         self.store.wait()
         self.parallel.barrier()
-        if (folder := self._newest()) is None or self.recorder.rollbacks >= ROLLBACKS:
+        folder = self._newest()
+        if folder is None or self.recorder.rollbacks >= ROLLBACKS:
+            why = f"the run has gone back {ROLLBACKS} times" if folder else "there is no checkpoint"
             raise ValueError(
-                f"step {step}: {PATIENCE} steps in a row were not sound (incidents.jsonl), and "
-                f"there is no checkpoint to go back to or it was done {ROLLBACKS} times"
+                f"step {step}: {PATIENCE} steps in a row were not sound (incidents.jsonl), "
+                f"and {why}: look for what is wrong with the data, or lower train.lr"
             )
         told = self.state.load(folder)
         self.state.position = position
@@ -254,10 +270,7 @@ class Training:
         pieces, weights = state.pieces(), state.weights()
         if not self.parallel.first:  # what is whole is written once
             weights, documents, facts = {}, {}, {}
-        told = len(self.store.failures)
         self.store.save(state.step, pieces, weights, documents, facts)
-        for failure in self.store.failures[told:]:
-            print(f"{self.run}: not saved, going on: {failure}", file=sys.stderr)
 
     def _preview(self) -> None:
         """Pictures, speech and captions by the averaged weights."""
@@ -267,7 +280,11 @@ class Training:
             network.load_state_dict(weights)
             model = Omni(network, self.tokenizer, self.config, str(self.parallel.device))
             samples = self.loader.examples(8, self.config.model.audio.sample_rate)
-            write_preview(model, samples, self.run / "preview" / f"step-{self.state.step:06d}")
+            folder = self.run / "preview" / f"step-{self.state.step:06d}"
+            try:
+                write_preview(model, samples, folder)
+            except OSError as error:  # a full disk must not end the run
+                print(f"{folder}: not written: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

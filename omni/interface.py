@@ -3,6 +3,7 @@
 Preprocessing, tokenizer, device, evaluation mode and normalising are the model's business.
 """
 
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,9 @@ class Audio:
         """As WAV, FLAC or whatever the name's ending says."""
         import soundfile
 
-        soundfile.write(str(path), self.samples, self.sample_rate)
+        file, kind = io.BytesIO(), Path(path).suffix.removeprefix(".")
+        soundfile.write(file, self.samples, self.sample_rate, format=kind)
+        Path(path).write_bytes(file.getvalue())  # soundfile hardly tells of a full disk
 
 
 Item = str | Image.Image | Audio | Sequence["str | Image.Image | Audio"]

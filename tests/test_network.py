@@ -1,19 +1,36 @@
 """Properties of the network: absence, padding, gradients."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 
 from omni.batch import Batch
-from omni.config import Config
+from omni.config import Config, LossConfig
 from omni.modality.text import Tokenizer
 from omni.network import Network, take
 from omni.pipeline.loader import Loader
 from omni.presets import PRESETS, debug
-from omni.training.losses import JOINT, Kept, Step
+from omni.training.contrast import Kept
+from omni.training.losses import Losses
+from omni.training.parallel import Parallel
+from omni.training.selection import JOINT
+from omni.training.step import Step
 
 CONFIG: Config = debug()
+ALONE = Parallel(CONFIG.train, torch.device("cpu"))
+
+
+def step_of(
+    network: Network,
+    batch: Batch,
+    weights: LossConfig = CONFIG.loss,
+    seed: int = 0,
+    past: Kept | None = None,
+    progress: float = 0.0,
+) -> Step:
+    return Step(Losses(network, weights), [batch], ALONE, past or {}, nullcontext(), seed, progress)
 
 
 @pytest.fixture(scope="module")
@@ -83,32 +100,34 @@ def test_every_parameter_gets_a_gradient(name: str, loader: Loader, tokenizer: T
             torch.nn.init.ones_(module.weight)
     drawn = set()
     for seed in range(16):
-        step = Step(network, batch, CONFIG.loss, torch.Generator().manual_seed(seed))
-        torch.stack(list(step.losses().values())).sum().backward()
-        drawn.add(step.joint)
+        step = step_of(network, batch, seed=seed)
+        step.backward()
+        drawn.add(step.selection.joint)
     assert drawn == set(JOINT)
     without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == [], without
 
 
 def test_past_vectors_are_more_candidates(network: Network, batch: Batch) -> None:
-    def step(past: Kept) -> Step:
-        return Step(network, batch, CONFIG.loss, torch.Generator().manual_seed(0), past)
+    def made(past: Kept, memory: int = 1000) -> tuple[dict[str, torch.Tensor], Kept]:
+        step = step_of(network, batch, replace(CONFIG.loss, memory=memory), past=past)
+        return step.backward(), step.remember()
 
-    first = step({})
-    kept = step(first.remember(1000)).remember(1000)
+    alone, first = made({})
+    _, kept = made(first)
+    assert batch.key is not None
     for sense, part in batch.parts.items():
         vectors, groups = kept[sense]
         assert not vectors.requires_grad
         assert len(vectors) == 2 * len(part.rows)
-        torch.testing.assert_close(vectors[: len(part.rows)], first.fused[(sense,)].vector)
-        assert groups.tolist() == batch.group[part.rows].tolist() * 2
-    few = first.remember(3)
+        torch.testing.assert_close(vectors[: len(part.rows)], first[sense][0])
+        by_key = part.rows[batch.key[part.rows].argsort(stable=True)]
+        assert groups.tolist() == batch.group[by_key].tolist() * 2
+    _, few = made({}, memory=3)
     assert all(len(vectors) == len(groups) == 3 for vectors, groups in few.values())
-    assert first.remember(0) == {}
+    assert made({}, memory=0)[1] == {}
 
-    others = {s: (v, torch.full_like(g, -1)) for s, (v, g) in first.remember(1000).items()}
-    alone, crowded = first.losses(), step(others).losses()
+    crowded, _ = made({s: (v, torch.full_like(g, -1)) for s, (v, g) in first.items()})
     names = [name for name in alone if name.startswith("contrastive/")]
     assert len(names) == 3
     assert all(crowded[name] > alone[name] for name in names)
@@ -119,18 +138,13 @@ def test_past_vectors_are_more_candidates(network: Network, batch: Batch) -> Non
 def test_augmentation_of_pictures_fades_out(network: Network, batch: Batch) -> None:
     plain = network.fuse(network.encode("image", batch.parts["image"])).vector
     for progress, clean in ((0.0, False), (1.0, True)):
-        step = Step(
-            network, batch, CONFIG.loss, torch.Generator().manual_seed(0), progress=progress
-        )
-        shown = step.fused[("image",)].vector
+        step = step_of(network, batch, progress=progress)
+        step.backward()
+        shown = step.contrast.vectors["image",]
         assert torch.allclose(shown, plain, atol=1e-5) == clean
 
 
 def test_an_objective_of_weight_zero_is_not_computed(network: Network, batch: Batch) -> None:
     weights = replace(CONFIG.loss, image_flow=0.0, next_token=0.0)
-    losses = Step(network, batch, weights, torch.Generator().manual_seed(0)).losses()
-    assert {name.split("/")[0] for name in losses} == {
-        "contrastive",
-        "joint",
-        "audio_flow",
-    }
+    losses = step_of(network, batch, weights).backward()
+    assert {name.split("/")[0] for name in losses} == {"contrastive", "joint", "audio_flow"}

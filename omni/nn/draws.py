@@ -33,13 +33,19 @@ class Draws:
 
     def uniform(self, low: float, high: float, *shape: int) -> Float[Tensor, "N ..."]:
         """From `low` to `high`, [N *shape]."""
-        number = math.prod(shape)
-        counter = torch.arange(self.count, self.count + number, device=self.low.device)
-        self.count += number
-        bits = _mix(_mix(counter.int() + self.low) ^ self.high)
-        unit = (bits >> 8 & (1 << 24) - 1).float() * 2**-24
-        return (low + (high - low) * unit).view(len(bits), *shape)
+        unit = (self._bits(math.prod(shape)) >> 8 & (1 << 24) - 1).float() * 2**-24
+        return (low + (high - low) * unit).view(len(unit), *shape)
 
     def noise(self, *shape: int) -> Float[Tensor, "N ..."]:
         """Of mean 0 and variance 1, evenly spread."""
         return self.uniform(-math.sqrt(3), math.sqrt(3), *shape)
+
+    def seeds(self) -> list[int]:
+        """One of 32 bits for each item: more of a seed torch's generator on a CPU does not heed."""
+        return (self._bits(1)[:, 0].long() & 0xFFFFFFFF).tolist()
+
+    def _bits(self, number: int) -> Int[Tensor, "N K"]:
+        """The next 32 random bits, so many times."""
+        counter = torch.arange(self.count, self.count + number, device=self.low.device)
+        self.count += number
+        return _mix(_mix(counter.int() + self.low) ^ self.high)

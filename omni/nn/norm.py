@@ -35,7 +35,8 @@ class SequenceGroupNorm(nn.Module):
         mean, square = (
             s.unflatten(1, (self.groups, -1)).sum(2, keepdim=True) / count for s in sums
         )
-        scale = (square - mean.square() + EPSILON).rsqrt() * self.weight.view(1, self.groups, -1)
+        variance = (square - mean.square()).clamp(min=0)  # rounded, it may be less
+        scale = (variance + EPSILON).rsqrt() * self.weight.view(1, self.groups, -1)
         shift = self.bias.view(1, self.groups, -1) - mean * scale
         scale, shift = (s.flatten(1)[:, :, None, None].to(x.dtype) for s in (scale, shift))
         return torch.addcmul(shift, x, scale)

@@ -27,13 +27,13 @@ def draw_times(keys: Int[Tensor, "B"], purpose: int, mean: float = -1.0) -> Floa
 def draw_noise(keys: Int[Tensor, "B"], purpose: int, *shape: int) -> Float[Tensor, "B ..."]:
     """Normal noise, fixed by the key of each item.
 
-    A generator for each item: to draw so many numbers by counting is three times slower.
+    A generator for each item: to draw so many by counting (`Draws`) takes six times as long on a
+    CPU (50 x 16 x 768 numbers on one thread: 14 ms against 2.4).
     """
     generator = torch.Generator(keys.device)
-    seeds = [(key ^ purpose << 56) % 2**63 for key in keys.tolist()]
     rows = [
         torch.randn(shape, generator=generator.manual_seed(seed), device=keys.device)
-        for seed in seeds
+        for seed in Draws(keys, purpose).seeds()
     ]
     return torch.stack(rows) if rows else torch.empty(0, *shape, device=keys.device)
 

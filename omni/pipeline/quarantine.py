@@ -1,6 +1,7 @@
 """What was found damaged, and the books: at the end of an epoch every sample is accounted for."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -43,7 +44,10 @@ class Quarantine:
         self.faults: dict[tuple[str, int], Fault] = {}
         self.seen = 0
         if self.path and self.path.exists():
-            for number, line in enumerate(self.path.read_text("utf-8").splitlines(), 1):
+            whole, _, torn = self.path.read_bytes().rpartition(b"\n")
+            if torn:  # by a kill; it is found again
+                os.truncate(self.path, self.path.stat().st_size - len(torn))
+            for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
                 try:
                     fault = Fault(**json.loads(line))
                 except (ValueError, TypeError) as error:
@@ -56,8 +60,9 @@ class Quarantine:
         new = [f for f in faults if (f.dataset, f.number) not in self.faults]
         self.faults |= {(f.dataset, f.number): f for f in new}
         if new and self.path:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(asdict(f), ensure_ascii=False) + "\n" for f in new)
+            with self.path.open("ab", buffering=0) as file:  # ranks share it: a line at a time
+                for fault in new:
+                    file.write(f"{json.dumps(asdict(fault))}\n".encode())
         seen = min(self.seen, self.total)
         if new and self.seen >= min(FEW, self.total) and len(self.faults) > self.limit * seen:
             last = new[-1]

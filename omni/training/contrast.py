@@ -36,7 +36,7 @@ class Contrast:
         self.vectors = {s: v.detach().requires_grad_() for s, v in vectors.items()}
         self.scale = scale.detach().requires_grad_()
         self.weights, self.past = weights, past
-        self.rows = selection.rows
+        self.rows, self.keys = selection.rows, selection.table.key
         # On the CPU, where to count what is there to be found makes no device wait.
         self.groups = {s: selection.table.group[rows] for s, rows in self.rows.items()}
         *joint, third = selection.joint
@@ -77,12 +77,14 @@ class Contrast:
     def remember(self) -> Kept:
         """The vectors of this step, then those of the past.
 
-        More candidates for the contrast at no cost (cross-batch memory, arXiv:1912.06798).
+        More candidates for the contrast at no cost (cross-batch memory, arXiv:1912.06798). They lie
+        by key: which of them are dropped first does not depend on who has dealt with them.
         """
         kept = dict(self.past)
         for (sense, *others), found in self.vectors.items():
             if not others:
-                new = found.detach(), self.groups[sense,]
+                order = self.keys[self.rows[sense,]].argsort(stable=True)
+                new = found.detach()[order.to(found.device)], self.groups[sense,][order]
                 old = self.past.get(sense, (new[0][:0], new[1][:0]))
                 vectors, groups = (torch.cat(p) for p in zip(new, old, strict=True))
                 kept[sense] = vectors[: self.weights.memory], groups[: self.weights.memory]

@@ -72,6 +72,12 @@ def peak_memory(device: torch.device) -> float:
     return peak() / 1000
 
 
+def forget_peak(device: torch.device) -> None:
+    """What a GPU has held until now does not count."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def padding(batch: Batch) -> dict[str, float]:
     """Share of padding among a batch's audio samples and text tokens.
 

@@ -7,14 +7,11 @@ runs under `torchrun`; one process is a mesh of one, without a process group.
 """
 
 import os
-import signal
-import socket
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -36,14 +33,13 @@ from omni.config import TrainConfig
 from omni.nn.flow import FlowBlock
 from omni.nn.transformer import Block
 from omni.training.losses import Losses
+from omni.training.peers import Peers, place
 from omni.training.pieces import Piece
 from omni.training.slices import SLICED, local, slice_of
 
 DIMS = ("replicate", "shard", "tensor")
 BUCKET = 1 << 25
 """values of gradients that are added up at a time"""
-PARTING = 3.0
-"""seconds between an error in one process and the end of the others"""
 HEADS = 2
 """dimension of the heads where queries and keys are normed"""
 PLAN: dict[str, ParallelStyle] = {
@@ -85,19 +81,24 @@ class Parallel:
             raise ValueError("train.deterministic needs whole parameters: a mesh of N 1 1")
         self.mesh: DeviceMesh | None = None
         self.rank, self.world = 0, replicate * shard
-        self.peers: list[int] = []
         self.kept: list[Tensor] = []
+        self.peers: Peers | None = None
         if self.processes > 1:
             backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-            dist.init_process_group(backend, timeout=timedelta(seconds=self.timeout))
+            timeout = timedelta(seconds=self.timeout)
+            store, rank, processes = next(dist.rendezvous("env://", timeout=timeout))
+            # torchrun keeps its store over a restart: addresses of the dead lie in it.
+            store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+            dist.init_process_group(
+                backend, store=store, rank=rank, world_size=processes, timeout=timeout
+            )
             self.mesh = init_device_mesh(device.type, self.sizes, mesh_dim_names=DIMS)
             self.data = self.mesh["replicate", "shard"]._flatten("data").get_group()
             self.rank = self.mesh["replicate"].get_local_rank() * shard
             self.rank += self.mesh["shard"].get_local_rank()
-            mine, everybody = (socket.gethostname(), os.getpid()), [None] * self.processes
-            dist.all_gather_object(everybody, mine)
-            here = [pid for host, pid in filter(None, everybody) if host == mine[0]]
-            self.peers = [pid for pid in here if pid != mine[1]]
+            places: list[Any] = [None] * self.processes
+            dist.all_gather_object(places, place())
+            self.peers = Peers(rank, places, dist.PrefixStore("peers", store))
 
     @property
     def first(self) -> bool:
@@ -216,6 +217,10 @@ class Parallel:
                 assert self.mesh is not None
                 dist.all_reduce(square, group=self.mesh[dim].get_group())
             total += square
+        if self.mesh is not None and self.sizes[2] > 1:
+            # What all of them hold alike one may have spoilt: they must judge alike all the same.
+            dist.all_reduce(total, group=self.mesh["tensor"].get_group())
+            total /= self.sizes[2]
         return dict(zip(groups, total.sqrt().tolist(), strict=True))
 
     def any(self, flag: bool) -> bool:
@@ -256,15 +261,9 @@ class Parallel:
         if self.mesh is not None:
             dist.barrier()
 
-    def abort(self) -> None:
-        """Ends the other processes of this machine: one that is frozen would never notice.
-
-        They have a moment to say what they know.
-        """
-        time.sleep(PARTING if self.peers else 0)
-        for pid in self.peers:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    def abort(self) -> str:
+        """Ends the other processes of this machine; returns which of all were lost before."""
+        return self.peers.part() if self.peers else ""
 
     def close(self) -> None:
         """Leaves the group."""

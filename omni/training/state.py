@@ -43,6 +43,11 @@ class State:
         self.position = 0
         """the step of the loader that comes next: further on after the run has gone back"""
 
+    @property
+    def num_bytes(self) -> int:
+        """About what a checkpoint takes: weights, their average, and two moments of each."""
+        return 4 * sum(p.numel() * p.element_size() for p in self.network.parameters())
+
     def update(self, rate: float, norm: float) -> None:
         """One update at a learning rate, by gradients of this norm; they are then gone."""
         shrink = min(1.0, self.config.train.clip / (norm + 1e-6))

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -35,8 +36,8 @@ class Store:
     """The checkpoints of a run, as one of `world` ranks writes them; rank 0 completes them.
 
     Every rank makes one, rank 0 before any of them saves, and all save in the same order.
-    `failures` tells of each save that failed, by step and reason; none is raised. One in which a
-    rank is not done within `timeout` seconds of rank 0 has failed.
+    `failures` tells of each save that failed, by step and reason, as does stderr; none is raised.
+    One in which a rank is not done within `timeout` seconds of rank 0 has failed.
     """
 
     def __init__(self, run: Path, rank: int = 0, world: int = 1, timeout: float = 600.0) -> None:
@@ -138,6 +139,7 @@ class Store:
             self._prune(step)
         except Exception as error:  # whatever it is, the training goes on
             self.failures.append(f"{name}: {type(error).__name__}: {error}")
+            print(f"{self.run}: not saved: {self.failures[-1]}", file=sys.stderr)
             self._give_up(partial, own)
 
     def _collect(self, partial: Path) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """A tiny run in which steps go wrong, at chosen positions of the loader.
 
-`torchrun -m tests.training.poison FOLDER` trains the run of `PLAN` as one of several processes.
+`torchrun -m tests.training.poison FOLDER data|tensor` trains a run as one of two processes, which
+share the samples or the matrices; what goes wrong goes wrong in the second.
 """
 
 import os
@@ -28,9 +29,9 @@ from omni.training.recorder import Verdict
 from omni.training.step import Step
 
 NAN = float("nan")
-PLAN = {2: "image", 5: "loss", **dict.fromkeys(range(7, 12), "gradient"), 17: "audio"}
-"""one bad picture, one bad loss, five bad gradients in a row, one bad recording: by position"""
-STEPS, SAVE_EVERY = 14, 4
+PLAN = {1: "image", **dict.fromkeys(range(4, 9), "gradient"), 10: "loss", 14: "audio"}
+"""one bad picture, five bad gradients in a row, one bad loss, one bad recording: by position"""
+STEPS, SAVE_EVERY = 10, 3
 
 
 def config(steps: int = STEPS, encoder: str = "test_resnet", accumulate: int = 2) -> Config:
@@ -92,7 +93,7 @@ class Faults:
         """Instead of `Step`; the seed is the position where that of the run is 0."""
         if seed not in self.positions[-1:]:  # of the first step the work is counted beforehand
             self.positions.append(seed)
-        self.kind, self.mine = self.kinds.get(seed, ""), parallel.rank == self.rank
+        self.kind, self.mine = self.kinds.get(seed, ""), parallel.number == self.rank
         if self.kind in ("image", "audio"):
             batch = batches[-1]
             part = batch.parts[self.kind]
@@ -101,16 +102,16 @@ class Faults:
             self.victims[seed] = key, part.data[-1, ..., : int(part.lengths[-1])].clone()
             if self.kind == "image":
                 self.victims[seed] = key, part.data[-1].clone()
-        if self.kind == "stop":
+        if "stop" in self.kind:
             os.kill(os.getpid(), signal.SIGTERM)
-        if self.kind == "break":
+        if "break" in self.kind:
             raise InterruptedError
         return Step(module, batches, parallel, past, half, seed, progress)
 
     def _forward(self, original, losses: Losses, batch: Batch, *rest):
         self.batch = batch
         vectors, scale, others = original(losses, batch, *rest)
-        if self.kind == "loss" and self.mine and others:
+        if "loss" in self.kind and self.mine and others:
             others["image_flow"] = others["image_flow"] * NAN
         return vectors, scale, others
 
@@ -125,9 +126,9 @@ class Faults:
 
     def _backward(self, original, parallel: Parallel, parameters: Iterable[Tensor]) -> None:
         parameters = [p for p in parameters if p.grad is not None]
-        if self.kind == "gradient" and self.mine:
+        if "gradient" in self.kind and self.mine:
             parameters[-1].grad.view(-1)[-1] = NAN
-        if self.kind == "spike":
+        if "spike" in self.kind:
             torch._foreach_mul_([p.grad for p in parameters], 100.0)
         original(parallel, parameters)
 
@@ -162,5 +163,10 @@ def skip_by_hand(
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    Faults(PLAN, pytest.MonkeyPatch(), rank=1)
-    train.train(config(accumulate=1), Path(sys.argv[1]))
+    settings, kinds = config(accumulate=1), PLAN
+    if sys.argv[2] == "tensor":
+        settings, kinds = config(4, "test_vit", accumulate=1), {2: "gradient"}
+        layout = replace(settings.train, deterministic=False, mesh=(1, 1, 2))
+        settings = replace(settings, train=layout)
+    Faults(kinds, pytest.MonkeyPatch(), rank=1)
+    train.train(settings, Path(sys.argv[1]))

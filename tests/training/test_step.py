@@ -202,3 +202,32 @@ def test_repeated_captions_are_not_negatives_of_each_other(
         loss += float(torch.stack(each).mean()) / 2
     assert float(repeated[name]) == pytest.approx(loss, abs=TOLERANCE)
     assert abs(float(apart[1][name]) - loss) > 100 * TOLERANCE  # control: as negatives
+
+
+def test_the_same_vectors_are_remembered_whoever_made_them(
+    batch: Batch, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where not all of a step are kept, as every few steps."""
+    monkeypatch.setitem(globals(), "CONFIG", replace(CONFIG, loss=replace(CONFIG.loss, memory=20)))
+    parts = deal(batch, 8)
+    kept = step_of(parts, tokenizer)[0].remember()
+    other = step_of(parts[::-1], tokenizer)[0].remember()
+    for sense in SENSES:
+        vectors, groups = kept[sense]
+        assert len(vectors) == 20
+        assert torch.equal(groups, other[sense][1])
+        assert torch.allclose(vectors, other[sense][0], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_recomputing_runs_each_block_twice(recompute: bool, tokenizer: Tokenizer) -> None:
+    network = Network(MODEL, tokenizer.vocab_size).train()
+    train = replace(CONFIG.train, recompute=recompute)
+    losses = Parallel(train, torch.device("cpu")).spread(Losses(network, CONFIG.loss))
+    calls = []
+    network.shared.blocks[0].attention.register_forward_hook(lambda *_: calls.append(None))
+    one = Loader(CONFIG.data).batch(0, tokenizer, MODEL)
+    parallel = Parallel(train, torch.device("cpu"))
+    Step(losses, [one], parallel, {}, nullcontext(), SEED, progress=0.0).backward()
+    sources = 4  # three senses, and two of them together
+    assert len(calls) == sources * (1 + recompute)
