@@ -88,8 +88,9 @@ def train(config: Config, run: Path, resume: bool = False, changed: bool = False
             stack.callback(Lock(run).close)
         try:
             return Training(config, run, parallel, stack).go(resume, changed)
-        except RuntimeError as error:
-            traceback.print_exc()
+        except Exception as error:
+            if not isinstance(error, ValueError):
+                traceback.print_exc()
             if lost := parallel.abort():
                 raise RuntimeError(lost) from error
             raise
