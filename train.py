@@ -89,10 +89,12 @@ def train(config: Config, run: Path, resume: bool = False, changed: bool = False
         try:
             return Training(config, run, parallel, stack).go(resume, changed)
         except Exception as error:
-            if not isinstance(error, ValueError):
-                traceback.print_exc()
-            if lost := parallel.abort():
-                raise RuntimeError(lost) from error
+            if parallel.processes > 1:  # ends here: the others would wait for this one
+                if isinstance(error, ValueError):
+                    print(f"train.py: {error}", file=sys.stderr)
+                else:
+                    traceback.print_exc()
+                parallel.abort()
             raise
 
 

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.distributed_c10d import _set_pg_timeout
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import (
@@ -94,6 +95,8 @@ class Parallel:
             )
             self.mesh = init_device_mesh(device.type, self.sizes, mesh_dim_names=DIMS)
             self.data = self.mesh["replicate", "shard"]._flatten("data").get_group()
+            for group in (self.data, *self.mesh.get_all_groups()):
+                _set_pg_timeout(timeout, group)  # a mesh gives those that it makes half an hour
             self.rank = self.mesh["replicate"].get_local_rank() * shard
             self.rank += self.mesh["shard"].get_local_rank()
             places: list[Any] = [None] * self.processes
@@ -261,9 +264,10 @@ class Parallel:
         if self.mesh is not None:
             dist.barrier()
 
-    def abort(self) -> str:
-        """Ends the other processes of this machine; returns which of all were lost before."""
-        return self.peers.part() if self.peers else ""
+    def abort(self) -> None:
+        """After an error: does not come back where there are others (see `Peers.part`)."""
+        if self.peers:
+            self.peers.part()
 
     def close(self) -> None:
         """Leaves the group."""

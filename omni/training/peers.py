@@ -3,14 +3,18 @@
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NoReturn
 
 PARTING = 2.0
-"""seconds between an error in one process and the end of the others"""
+"""seconds that all have after an error in one of them"""
+LONGER = 1.0
+"""seconds more for process 0, which may have the store that others still ask"""
 Place = tuple[str, int]
 """host and process number"""
 
@@ -26,31 +30,46 @@ class Peers:
     def __init__(self, number: int, places: Sequence[Place], store: Any) -> None:
         self.number, self.places, self.store = number, places, store
 
-    def part(self) -> str:
-        """Ends the other processes of this machine: one that is frozen would never notice.
+    def part(self) -> NoReturn:
+        """Ends this process, after an error, and those of this machine that do not notice.
 
-        They have a moment to say that they are there. Returns which have not: gone or frozen.
+        All have a moment to say that they are here. Who has not is gone or frozen, or waits for one
+        that is: the lost are named. Nothing else is waited for, such as a save in which they have a
+        part.
         """
-        # Where the store is silent: unless the launcher has it, process 0 does.
-        here = {*range(1, len(self.places))}
-        asking = Thread(target=self._ask, args=(here,), daemon=True)
+        here: set[int] = set()
+        asking = Thread(target=self._ask, args=(here,), daemon=True)  # the store may be frozen
         asking.start()
-        asking.join(PARTING + 1.0)
-        silent = [n for n in range(len(self.places)) if n not in here]
-        host, _ = self.places[self.number]
-        for number, (there, pid) in enumerate(self.places):
-            if there == host and number != self.number:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        names = (f"{n} (pid {self.places[n][1]} on {self.places[n][0]})" for n in silent)
-        told = f"of {len(self.places)} processes these do not answer: {', '.join(names)}"
-        return told if silent else ""
+        asking.join(PARTING + LONGER)
+        silent = {*range(len(self.places))} - here - {self.number}
+        if lost := [n for n in sorted(silent) if not self._runs(n)] or sorted(silent):
+            names = (f"{n} (pid {self.places[n][1]} on {self.places[n][0]})" for n in lost)
+            told = f"of {len(self.places)} processes these do not answer: {', '.join(names)}"
+            print(told, file=sys.stderr)
+        for pid in filter(None, map(self._pid, silent)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.0 if self.number else LONGER)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
     def _ask(self, here: set[int]) -> None:
-        """Leaves in `here` the processes that come to `part` at about the same time."""
+        """Adds to `here` the processes that come to `part` at about the same time."""
         with suppress(RuntimeError):  # whoever has the store is gone
             self.store.set(str(self.number), "")
             time.sleep(PARTING)
-            found = [n for n in range(len(self.places)) if self.store.check([str(n)])]
-            here.clear()
-            here.update(found)
+            here.update(n for n in range(len(self.places)) if self.store.check([str(n)]))
+
+    def _pid(self, number: int) -> int | None:
+        """Of a process on this machine."""
+        host, pid = self.places[number]
+        return pid if host == self.places[self.number][0] else None
+
+    def _runs(self, number: int) -> bool:
+        """Whether a process is known to be neither gone nor stopped."""
+        try:
+            status = Path(f"/proc/{self._pid(number)}/stat").read_text()
+        except OSError:  # on another machine, or gone
+            return False
+        return status.rpartition(")")[2].split()[0] in "RSD"
