@@ -70,7 +70,10 @@ def test_retrieval_ranks_a_gallery(
     answers = tiny_model.retrieve(texts[0], images, k=3)
     assert len(answers) == 3
     assert [score for _, score in answers] == sorted((s for _, s in answers), reverse=True)
-    assert tiny_model.retrieve(texts[0], tiny_model.embed(images), k=3) == answers
+    again = tiny_model.retrieve(texts[0], tiny_model.embed(images), k=3)
+    assert [index for index, _ in again] == [index for index, _ in answers]
+    # Two passes over the same items may differ in the last bit.
+    assert [s for _, s in again] == pytest.approx([s for _, s in answers], abs=1e-5)
 
 
 def test_every_direction_is_generated_and_the_seed_decides(
