@@ -36,9 +36,9 @@ class Contrast:
         self.vectors = {s: v.detach().requires_grad_() for s, v in vectors.items()}
         self.scale = scale.detach().requires_grad_()
         self.weights, self.past = weights, past
-        self.rows, self.keys = selection.rows, selection.table.key
+        self.selection = selection
         # On the CPU, where to count what is there to be found makes no device wait.
-        self.groups = {s: selection.table.group[rows] for s, rows in self.rows.items()}
+        self.groups = {s: selection.table.group[rows] for s, rows in selection.rows.items()}
         *joint, third = selection.joint
         self.pairs = {"contrastive": PAIRS, "joint": [(tuple(joint), (third,))]}
         if past:
@@ -63,7 +63,7 @@ class Contrast:
         return torch.stack([self._find(*way, first, stop) for way in ways]).mean()
 
     def _find(self, a: Source, b: Source, first: int, stop: int) -> Tensor:
-        start, end = torch.searchsorted(self.rows[a], torch.tensor([first, stop])).tolist()
+        start, end = self.selection.span(a, first, stop)
         keys, groups = self.vectors[b], self.groups[b]
         if len(b) == 1 and b[0] in self.past:
             vectors, theirs = self.past[b[0]]
@@ -83,7 +83,8 @@ class Contrast:
         kept = dict(self.past)
         for (sense, *others), found in self.vectors.items():
             if not others:
-                order = self.keys[self.rows[sense,]].argsort(stable=True)
+                keys = self.selection.table.key[self.selection.rows[sense,]]
+                order = keys.argsort(stable=True)
                 new = found.detach()[order.to(found.device)], self.groups[sense,][order]
                 old = self.past.get(sense, (new[0][:0], new[1][:0]))
                 vectors, groups = (torch.cat(p) for p in zip(new, old, strict=True))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from omni.batch import Batch, Part, Tokens
+from omni.batch import SENSES, Batch, Part, Tokens
 from omni.config import LossConfig
 from omni.modality.text import PAD
 from omni.network import Fused, Network, take
@@ -122,7 +122,7 @@ class _MicroBatch:
         hidden, _ = decoder.hidden(inputs, decoder.keys(memory), memory.mask)
         # Most positions are padding: only the others are worth a row of the vocabulary.
         present = targets != PAD
-        total = int(self.selection.table.lengths[everywhere, 2].sum())
+        total = int(self.selection.table.lengths[everywhere, SENSES.index("text")].sum())
         loss = next_token_loss(decoder.head(hidden[present]), targets[present], total)
         return loss * bool(len(mine))
 
@@ -144,7 +144,7 @@ class _MicroBatch:
         index = torch.searchsorted(self.parts[sense].rows, rows)
         part = take(self.parts[sense], index if count else rows)
         everywhere = torch.cat([*dealt.values()])
-        lengths = self.selection.table.lengths[everywhere, 0 if sense == "image" else 1]
+        lengths = self.selection.table.lengths[everywhere, SENSES.index(sense)]
         total = int(self.network.num_patches(sense, lengths).sum())
         losses = {f"{sense}_flow": self._flow_loss(sense, memory, part, self.key[rows], total)}
         if sense == "audio":
@@ -157,7 +157,7 @@ class _MicroBatch:
         self, sense: str, memory: Tokens, part: Part, keys: Tensor, total: int
     ) -> Tensor:
         clean, mask = self.network.patches(sense, part)
-        flow, number = self.network.flow(sense), 0 if sense == "image" else 1
+        flow, number = self.network.flow(sense), SENSES.index(sense)
         # As long as can be: what is drawn for an item does not depend on its neighbours' length.
         noise = draw_noise(keys, NOISE + number, len(flow.positions), clean.shape[2])
         noise = noise[:, : clean.shape[1]]

@@ -166,7 +166,7 @@ class Parallel:
         In deterministic mode always in the same order, however they are dealt out.
         """
         if self.mesh is None or self.world == 1:
-            return torch.stack([*parts]).sum(0) if len(parts) == 1 else _in_order(parts)
+            return _in_order(parts)
         if self.config.deterministic:
             stacked = torch.stack([*parts])
             return _in_order(self.gather(stacked, [len(parts)] * self.world))

@@ -55,6 +55,12 @@ class Selection:
         rows = self.rows[source]
         return rows[torch.isin(rows, self.rows[target])]
 
+    def span(self, source: Source, first: int, stop: int) -> tuple[int, int]:
+        """Which of the rows of `source` lie in rows `first` to `stop - 1` of the table."""
+        edges = torch.tensor([first, stop])
+        start, end = torch.searchsorted(self.rows[source], edges).tolist()
+        return start, end
+
     def _shuffled(self, those: Bool[Tensor, "G"], purpose: int) -> Int[Tensor, "K"]:
         """Rows in random order, fixed by the keys."""
         rows = _rows(those)

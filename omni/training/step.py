@@ -169,10 +169,10 @@ class Step:
         self, i: int, loss: Tensor, vectors: Vectors, scale: Tensor, gradients: list[Tensor]
     ) -> None:
         """The backward pass of one micro-batch."""
-        (first, stop), rows = self.spans[i], self.selection.rows
+        first, stop = self.spans[i]
         roots, fed = [], []
         for (source, vector), gradient in zip(vectors.items(), gradients[:-1], strict=True):
-            start, end = torch.searchsorted(rows[source], torch.tensor([first, stop])).tolist()
+            start, end = self.selection.span(source, first, stop)
             roots.append(vector)
             fed.append(gradient[start:end])
         if isinstance(loss, Tensor):
