@@ -14,6 +14,7 @@ import math
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
@@ -110,6 +111,8 @@ class Training:
         place = parallel.rank, parallel.world
         self.loader = Loader(data, c.seed, run, *place, c.accumulate)
         self.told_to_stop = False
+        self.saving = 0.0
+        """seconds that checkpoints have held up the steps"""
         self.ideal: float | None = None
         """seconds that a step would take at the peak of the device"""
         with suppress(ValueError):  # only the main thread hears signals
@@ -143,7 +146,6 @@ class Training:
         with Log(self.run, self.state.step, steps, size, tracker, first) as self.log:
             while self.state.step < steps and not self.parallel.any(self.told_to_stop):
                 self._train()
-        self.recorder.close()
         self.store.wait()
         last = folder_name(self.state.step)
         if failed := [f for f in self.store.failures if f.startswith(f"{last}:")]:
@@ -230,7 +232,8 @@ class Training:
             told |= {f"padding/{sense}": value for sense, value in padding(batches[0]).items()}
             told |= {"scale": step.scale, "memory": peak_memory(parallel.device)}
             told |= {"damaged": self.loader.damaged, "failed saves": len(self.store.failures)}
-            self.log.record(state.step, told, self.loader.waited, self.ideal)
+            lost = {"waiting": self.loader.waited, "saving": self.saving}
+            self.log.record(state.step, told, lost, self.ideal)
         return verdict
 
     def _names(self, step: Step) -> Iterator[str]:
@@ -255,7 +258,7 @@ class Training:
         self.log.rewind(self.state.step)
 
     def _save(self) -> None:
-        state, config = self.state, self.config
+        state, config, began = self.state, self.config, time.monotonic()
         documents = {
             "config.json": config.to_json(),
             "tokenizer.json": self.tokenizer.to_json(),
@@ -274,6 +277,7 @@ class Training:
         if not self.parallel.first:  # what is whole is written once
             weights, documents, facts = {}, {}, {}
         self.store.save(state.step, pieces, weights, documents, facts)
+        self.saving += time.monotonic() - began
 
     def _preview(self) -> None:
         """Pictures, speech and captions by the averaged weights."""

@@ -11,13 +11,15 @@ from eval.metrics import Score
 
 NAME = re.compile(
     r"((?P<control>untrained|chance)/)?(?P<split>(unseen-)?(test|new))/(?P<task>[a-z]+)/"
-    r"(?P<direction>((noisy|direct) )?[a-z]+(\+[a-z]+)?->[a-z]+)/(?P<metric>[A-Za-z0-9@_]+)"
+    r"(?P<direction>((noisy|direct|reranked) )?[a-z]+(\+[a-z]+)*->[a-z]+)/"
+    r"(?P<metric>[A-Za-z0-9@_]+)"
 )
 """Every result but the judge's accuracy on real items, `real/SPLIT/SENSE/judged`."""
 
 TITLES = {
     "retrieval": "Retrieval",
     "unseen": "Retrieval of concepts that training never met",
+    "match": "Matching",
     "write": "Writing",
     "make": "Drawing and speaking",
 }
@@ -48,6 +50,7 @@ def tables(results: Results) -> list[Table]:
     plans = [
         ("retrieval", ("retrieval",), ("test", "new"), hits),
         ("unseen", ("retrieval",), ("unseen-test", "unseen-new"), hits),
+        ("match", ("match",), ("test", "new"), ["accuracy"]),
         ("write", ("caption", "transcribe"), ("test", "new"), ["exact", "CER"]),
         ("make", ("draw", "speak"), ("test", "new"), ["judged", "real", "share"]),
     ]

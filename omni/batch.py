@@ -103,5 +103,5 @@ class Tokens:
     x: Float[Tensor, "N T D"]
     mask: Bool[Tensor, "N T"]
 
-    def __getitem__(self, rows: Tensor) -> "Tokens":
+    def __getitem__(self, rows: Tensor | slice) -> "Tokens":
         return Tokens(self.x[rows], self.mask[rows])

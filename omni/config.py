@@ -120,10 +120,17 @@ class LossConfig:
     """contrast of pictures, and of recordings, with others of the same thing"""
     memory: int = 4096
     """past vectors of each sense that are candidates for the contrast too"""
+    matching: float = 0.25
+    """which senses of a sequence belong together, and which are another sample's"""
+    masked: float = 0.0
+    """hidden tokens of every sense, guessed from the rest of the sample"""
     next_token: float = 0.5
     """from every source of a text"""
     image_flow: float = 1.0
     audio_flow: float = 1.0
+    dropping: float = 0.0
+    """share of the samples whose senses are dropped at random and made from what is left; of the
+    others pictures and speech are made from text mostly"""
 
     def total(self, losses: dict[str, Any]) -> Any:
         """The weighted sum of losses that are named FIELD or FIELD/DETAIL."""
@@ -152,6 +159,8 @@ class TrainConfig:
     """torch.compile of each transformer block"""
     recompute: bool = False
     """keep no activations inside a block: less memory, a third more work"""
+    offload: bool = False
+    """keep what is in slices (mesh) in the memory of the CPU, and update it there"""
     mesh: tuple[int, int, int] = (0, 1, 1)
     """processes that hold copies (0: all that are left), that share parameters in slices (FSDP2),
     and that split every matrix (tensor parallel); see omni/training/parallel.py"""

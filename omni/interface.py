@@ -12,24 +12,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
 from omni import generate as sampling
 from omni import pretrained
-from omni.batch import SENSES, Sample
+from omni.batch import SENSES, Sample, Tokens
 from omni.config import Config
 from omni.modality import audio as sound
 from omni.modality import image as picture
 from omni.modality.text import Tokenizer
-from omni.network import Fused, Network
+from omni.network import Fused, Network, stack
+from omni.objective.matching import CLASSES
 from omni.pipeline.collate import collate
 from omni.pipeline.decode import decode_audio, decode_image
 from omni.pipeline.formats import IMAGES, SOUNDS
 
 CHUNK = 64
 """items that go through the network at once"""
+PAIRS = 256
+"""pairs of which the matching head looks at once"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,14 +109,64 @@ class Omni:
         samples = self._samples(items)
         return torch.stack(self._each(samples, lambda fused, _: list(fused.vector.cpu())))
 
+    def match(self, items: Item | list[Item]) -> Float[Tensor, "N 5"]:
+        """What belongs together in items of two or three senses: the probabilities of `CLASSES`."""
+        samples = self._samples(items)
+        rows = self._batched(samples, lambda tokens, _: list(self.network.match(tokens).cpu()))
+        return torch.stack(rows).softmax(-1)
+
     def retrieve(
-        self, query: Item, gallery: list[Item] | Float[Tensor, "G E"], k: int = 5
+        self, query: Item, gallery: list[Item] | Float[Tensor, "G E"], k: int = 5, rerank: int = 0
     ) -> list[tuple[int, float]]:
-        """The `k` best of a gallery (items, or vectors from `embed`): pairs of index and cosine."""
+        """The `k` best of a gallery (items, or vectors from `embed`): pairs of index and cosine.
+
+        The `rerank` best are looked at again, together with the query (see `rerank`). Raises
+        `ValueError` where that is asked for and the gallery is vectors.
+        """
+        if rerank and isinstance(gallery, Tensor):
+            raise ValueError("to be looked at again a gallery must be items, got vectors")
         vectors = gallery if isinstance(gallery, Tensor) else self.embed(gallery)
         scores = vectors @ self.embed(query)[0]
-        best = scores.topk(min(k, len(scores)))
-        return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+        best = scores.topk(min(max(k, rerank), len(scores)))
+        indices, scores = best.indices, best.values
+        if rerank and not isinstance(gallery, Tensor):
+            few, places = [gallery[i] for i in indices.tolist()], torch.arange(len(indices))
+            scores = self.rerank([query], few, places[None], scores[None])[0]
+            scores, order = scores.sort(descending=True)
+            indices = indices[order]
+        return list(zip(indices[:k].tolist(), scores[:k].tolist(), strict=True))
+
+    @torch.no_grad()
+    def rerank(
+        self,
+        queries: list[Item],
+        gallery: list[Item],
+        candidates: Int[Tensor, "Q K"],
+        cosines: Float[Tensor, "Q K"],
+    ) -> Float[Tensor, "Q K"]:
+        """Scores of some items of a gallery for each query, from its cosines and a closer look.
+
+        The matching head sees query and candidate as one sequence; the logarithm of its
+        probability that all of it belongs together is added to the cosine, in units of the
+        inverse temperature. Each item is encoded once. Raises `ValueError` for a candidate that
+        has a sense of the query.
+        """
+        asked, shelf = self._encode(queries), self._encode(gallery)
+        pairs = [(q, g) for q, row in enumerate(candidates.tolist()) for g in row]
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for place, (q, g) in enumerate(pairs):
+            if both := asked[q].keys() & shelf[g].keys():
+                raise ValueError(f"query and candidate must be of other senses, both are {both}")
+            senses = tuple(s for s in SENSES if s in asked[q] or s in shelf[g])
+            groups.setdefault(senses, []).append(place)
+        log_p = torch.empty(len(pairs))
+        for senses, places in groups.items():
+            for chunk in torch.tensor(places).split(PAIRS):
+                items = [asked[q] | shelf[g] for q, g in (pairs[i] for i in chunk.tolist())]
+                tokens = {s: stack([item[s] for item in items]) for s in senses}
+                found = self.network.match(tokens).float().log_softmax(-1)
+                log_p[chunk] = found[:, CLASSES.index(senses)].cpu()
+        return cosines + log_p.view(cosines.shape) / self.network.scale.item()
 
     def generate(
         self,
@@ -169,9 +222,24 @@ class Omni:
             made = self._each(samples, write if to == "text" else make)
         return made if isinstance(items, list) else made[0]
 
-    @torch.no_grad()
     def _each(self, samples: list[Sample], make: Callable[[Fused, list[int]], list]) -> list:
-        """Runs samples of the same senses through the network together; answers in their order."""
+        """What is made of each sample, and of its number; answers in their order."""
+        return self._batched(samples, lambda t, some: make(self.network.fuse(*t.values()), some))
+
+    def _encode(self, items: list[Item]) -> list[dict[str, Tokens]]:
+        """The tokens of each item by sense, each a batch of one."""
+
+        def apart(tokens: dict[str, Tokens], indices: list[int]) -> list[dict[str, Tokens]]:
+            rows = (slice(i, i + 1) for i in range(len(indices)))
+            return [{s: t[row] for s, t in tokens.items()} for row in rows]
+
+        return self._batched(self._samples(items), apart)
+
+    @torch.no_grad()
+    def _batched(
+        self, samples: list[Sample], make: Callable[[dict[str, Tokens], list[int]], list]
+    ) -> list:
+        """Runs samples of the same senses through the encoders together."""
         groups: dict[tuple[str, ...], list[int]] = {}
         for index, sample in enumerate(samples):
             senses = tuple(s for s in sorted(SENSES) if getattr(sample, s) is not None)
@@ -182,8 +250,8 @@ class Omni:
                 indices = members[start : start + CHUNK]
                 batch = collate([samples[i] for i in indices], self.tokenizer, self.config.model)
                 parts = batch.to(self.device).parts
-                fused = self.network.fuse(*(self.network.encode(s, parts[s]) for s in senses))
-                answers.update(zip(indices, make(fused, indices), strict=True))
+                tokens = {s: self.network.encode(s, parts[s]) for s in senses}
+                answers.update(zip(indices, make(tokens, indices), strict=True))
         return [answers[index] for index in range(len(samples))]
 
     def _samples(self, items: Item | list[Item]) -> list[Sample]:

@@ -3,11 +3,13 @@
 Letters: N items of one sense or of one set of senses, T tokens, D width, E retrieval vector.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from omni.batch import SENSES, Part, Tokens
@@ -17,6 +19,7 @@ from omni.modality.text import TextDecoder, TextEncoder
 from omni.nn.flow import FlowDecoder
 from omni.nn.position import grid, sequence
 from omni.nn.transformer import Projection, Transformer, init_weights
+from omni.objective.matching import CLASSES
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,10 @@ class Fused:
 
     tokens: Tokens
     """what decoders look at"""
+    means: Sequence[Float[Tensor, "N D"]]
+    """over the tokens of each sense"""
+    present: Sequence[Float[Tensor, "N 1"]]
+    """1 where an item has the sense, 0 where it lacks it"""
     vector: Float[Tensor, "N E"]
     """unit vectors of the one retrieval space"""
 
@@ -37,9 +44,10 @@ class Network(nn.Module):
         self.config = config
         width, heads = config.width, config.num_heads
         self.log_mel = audio.LogMel(config.audio)
+        pictures = image.ImageEncoder(config.image, width)
         self.encoders = nn.ModuleDict(
             {
-                "image": image.ImageEncoder(config.image, width),
+                "image": pictures,
                 "audio": audio.AudioEncoder(config.audio, width, heads),
                 "text": TextEncoder(config.text, vocab_size, width, heads),
             }
@@ -61,6 +69,19 @@ class Network(nn.Module):
             {
                 "image": FlowDecoder(config, 3 * drawn.patch**2, cells),
                 "audio": FlowDecoder(config, spoken.num_mels * spoken.patch, times),
+            }
+        )
+        self.matching = nn.Sequential(
+            nn.Linear(len(SENSES) * config.embed_dim, width),
+            nn.GELU(),
+            nn.Linear(width, len(CLASSES)),
+        )
+        self.blank_token = nn.Embedding(len(SENSES), width)
+        self.cell = pictures.cell
+        self.rebuild = nn.ModuleDict(
+            {
+                "image": nn.Linear(width, 3 * self.cell**2),
+                "audio": nn.Linear(width, config.audio.num_mels * audio.TOKEN_FRAMES),
             }
         )
         self.apply(init_weights)
@@ -92,27 +113,46 @@ class Network(nn.Module):
 
     def encode(self, sense: str, part: Part, keys: Int[Tensor, "N"] | None = None) -> Tokens:
         """Tokens of one sense, ready for `fuse`; with keys, of inputs augmented as they say."""
+        return self.encode_signal(sense, *self.prepare(sense, part, keys))
+
+    def prepare(
+        self, sense: str, part: Part, keys: Int[Tensor, "N"] | None = None
+    ) -> tuple[Tensor, Int[Tensor, "N"]]:
+        """What `encode_signal` takes of a part; with keys, augmented as they say."""
         if sense == "text":
-            return self._place("text", self.encoders["text"](part.data))
-        if sense == "audio":
-            lengths = self.log_mel.num_frames(part.lengths)
-            if keys is None:
-                signal = self.log_mel(part.data)
-            else:
-                signal = self.log_mel(audio.add_noise(part.data, part.lengths, keys))
-                room = audio.padded(part.lengths, self.config.audio.sample_rate)
-                room = self.log_mel.num_frames(room)
-                signal, lengths = audio.augment(signal, lengths, room, keys)
-        else:
-            signal, lengths = image.normalize(part.data), part.lengths
-            if keys is not None:
-                signal = image.augment(signal, keys)
-        return self.encode_signal(sense, signal, lengths)
+            return part.data, part.lengths
+        if sense == "image":
+            pixels = image.normalize(part.data)
+            return pixels if keys is None else image.augment(pixels, keys), part.lengths
+        lengths = self.log_mel.num_frames(part.lengths)
+        if keys is None:
+            return self.log_mel(part.data), lengths
+        frames = self.log_mel(audio.add_noise(part.data, part.lengths, keys))
+        room = audio.padded(part.lengths, self.config.audio.sample_rate)
+        return audio.augment(frames, lengths, self.log_mel.num_frames(room), keys)
 
     def encode_signal(self, sense: str, signal: Tensor, lengths: Int[Tensor, "N"]) -> Tokens:
-        """Tokens of normalised pictures [N 3 S S], or of log-mel frames [N M F] so many long."""
+        """Tokens of normalised pictures [N 3 S S], log-mel frames [N M F] so many long, or ids."""
         encoder = self.encoders[sense]
         return self._place(sense, encoder(signal, lengths) if sense == "audio" else encoder(signal))
+
+    def hide(self, sense: str, tokens: Tokens, hidden: Bool[Tensor, "N T"]) -> Tokens:
+        """The tokens, of which some say no more than where they are."""
+        blank = self.blank_token.weight[SENSES.index(sense)].expand(1, tokens.x.shape[1], -1)
+        blank = self._place(sense, Tokens(blank, tokens.mask)).x.to(tokens.x.dtype)
+        return Tokens(torch.where(hidden[..., None], blank, tokens.x), tokens.mask)
+
+    def encode_blanked(self, ids: Int[Tensor, "N L"], blank: Bool[Tensor, "N L"]) -> Tokens:
+        """Tokens of texts in some places of which there is nothing."""
+        return self._place("text", self.encoders["text"](ids, blank))
+
+    def token_patches(self, sense: str, signal: Tensor) -> Float[Tensor, "N T P"]:
+        """What each token of a prepared picture or recording stands for, and `rebuild` guesses."""
+        if sense == "image":
+            rest = -signal.shape[-1] % self.cell
+            return image.patchify(F.pad(signal, (0, rest, 0, rest), value=1.0), self.cell)
+        frames = F.pad(signal, (0, -signal.shape[2] % audio.TOKEN_FRAMES), value=audio.SILENCE)
+        return audio.patchify(frames, audio.TOKEN_FRAMES)
 
     def _place(self, sense: str, tokens: Tokens) -> Tokens:
         position = sequence(tokens.x.shape[1], self.config.width, tokens.x.device)
@@ -123,23 +163,36 @@ class Network(nn.Module):
     def fuse(self, *senses: Tokens) -> Fused:
         """One pass of the shared transformer over one sense or several of the same items.
 
-        A sense that an item lacks is masked: absent tokens, never zeros. The vector is the mean
-        over each sense's tokens, averaged over the senses present, so that a long recording does
-        not outweigh a short text.
+        A sense that an item lacks is masked: absent tokens, never zeros. The vector is made of the
+        mean over each sense's tokens, averaged over the senses present, so that a long recording
+        does not outweigh a short text.
         """
         mask = torch.cat([tokens.mask for tokens in senses], 1)
         x = self.shared(torch.cat([tokens.x for tokens in senses], 1), mask)
-        means, weights = [], []
-        start = 0
+        means, present, start = [], [], 0
         for tokens in senses:
             part = x[:, start : start + tokens.x.shape[1]].float()
             weight = tokens.mask[..., None].float()
             means.append((part * weight).sum(1) / weight.sum(1).clamp(min=1))
-            weights.append(tokens.mask.any(1, keepdim=True).float())
+            present.append(tokens.mask.any(1, keepdim=True).float())
             start += tokens.x.shape[1]
-        pooled = sum(w * m for w, m in zip(weights, means, strict=True)) / sum(weights)
+        pooled = sum(p * m for p, m in zip(present, means, strict=True)) / sum(present)
         vector = F.normalize(self.head(pooled).float(), dim=-1)
-        return Fused(Tokens(x, mask), vector)
+        return Fused(Tokens(x, mask), means, present, vector)
+
+    def match(self, senses: Mapping[str, Tokens]) -> Float[Tensor, "N 5"]:
+        """Logits of what belongs together (`omni.objective.matching.CLASSES`), fused as one.
+
+        From the products of the vectors that the senses have in each other's presence: what one
+        alone would be known by is what this begins with.
+        """
+        fused = self.fuse(*senses.values())
+        zero = torch.zeros_like(fused.vector)
+        vectors: dict[str, Tensor] = {sense: zero for sense in SENSES}
+        for sense, mean, present in zip(senses, fused.means, fused.present, strict=True):
+            vectors[sense] = F.normalize(self.head(mean).float(), dim=-1) * present
+        products = [vectors[a] * vectors[b] for a, b in combinations(SENSES, 2)]
+        return self.matching(torch.cat(products, 1) * zero.shape[1])
 
     def num_frames(self, memory: Tokens) -> Float[Tensor, "N"]:
         """Predicted logarithm of the number of log-mel frames, from the mean token."""
@@ -175,3 +228,11 @@ class Network(nn.Module):
 def take(part: Part, index: Int[Tensor, "K"]) -> Part:
     """Some items of a part."""
     return Part(part.data[index], part.rows[index], part.lengths[index])
+
+
+def stack(parts: Sequence[Tokens]) -> Tokens:
+    """Sequences of several lengths as one padded batch."""
+    longest = max(part.x.shape[1] for part in parts)
+    x = [F.pad(part.x, (0, 0, 0, longest - part.x.shape[1])) for part in parts]
+    mask = [F.pad(part.mask, (0, longest - part.mask.shape[1])) for part in parts]
+    return Tokens(torch.cat(x), torch.cat(mask))

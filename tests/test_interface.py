@@ -9,8 +9,10 @@ from PIL import Image
 
 import omni
 from omni import generate as sampling
+from omni.batch import SENSES
 from omni.interface import Audio, Omni
 from omni.modality.text import PAD
+from omni.objective.matching import CLASSES
 from omni.pipeline.collate import collate
 from omni.pipeline.synthetic import make_samples
 
@@ -74,6 +76,42 @@ def test_retrieval_ranks_a_gallery(
     assert [index for index, _ in again] == [index for index, _ in answers]
     # Two passes over the same items may differ in the last bit.
     assert [s for _, s in again] == pytest.approx([s for _, s in answers], abs=1e-5)
+
+
+def test_the_matching_head_tells_what_belongs_together_and_ranks_by_it(
+    tiny_model: Omni, triplets: tuple[list[Image.Image], list[Audio], list[str]]
+) -> None:
+    images, sounds, texts = triplets
+    count = len(texts)
+    right = [*zip(images, sounds, texts, strict=True), *zip(images, texts, strict=True)]
+    wrong = [*zip(images, sounds, [*texts[1:], texts[0]], strict=True)]
+    wrong += zip(images, [*texts[1:], texts[0]], strict=True)
+    together = torch.tensor([CLASSES.index(SENSES), CLASSES.index(("image", "text"))])
+    together = together.repeat_interleave(count)[:, None]
+    # What belongs together is found without the cosines, by the head alone.
+    every, blind = torch.arange(count).repeat(count, 1), torch.zeros(count, count)
+    for model, learned in ((tiny_model, True), (tiny_model.untrained(), False)):
+        likely, unlikely = (model.match(x).gather(1, together) for x in (right, wrong))
+        assert ((likely > unlikely).float().mean() > 0.85) == learned
+        scores = model.rerank(images, texts, every, blind)
+        found = (scores.argmax(1) == every[0]).float().mean()
+        assert (found > 0.5) == learned, found
+
+
+def test_a_gallery_is_looked_at_again(
+    tiny_model: Omni, triplets: tuple[list[Image.Image], list[Audio], list[str]]
+) -> None:
+    images, _, texts = triplets
+    plain = tiny_model.retrieve(texts[0], images, k=len(images))
+    again = tiny_model.retrieve(texts[0], images, k=3, rerank=5)
+    assert {i for i, _ in again} <= {i for i, _ in plain[:5]}
+    assert [s for _, s in again] == sorted((s for _, s in again), reverse=True)
+    cosines = dict(plain)
+    assert all(score < cosines[i] for i, score in again)  # by a logarithm of what is below 1
+    with pytest.raises(ValueError, match="must be items, got vectors"):
+        tiny_model.retrieve(texts[0], tiny_model.embed(images), rerank=5)
+    with pytest.raises(ValueError, match="of other senses"):
+        tiny_model.retrieve(texts[0], [*images, texts[1]], rerank=100)
 
 
 def test_every_direction_is_generated_and_the_seed_decides(

@@ -100,7 +100,7 @@ def test_every_parameter_gets_a_gradient(name: str, loader: Loader, tokenizer: T
             torch.nn.init.ones_(module.weight)
     drawn = set()
     for seed in range(16):
-        step = step_of(network, batch, seed=seed)
+        step = step_of(network, batch, replace(CONFIG.loss, masked=1.0), seed)
         step.backward()
         drawn.add(step.selection.joint)
     assert drawn == set(JOINT)
@@ -145,6 +145,41 @@ def test_augmentation_of_pictures_fades_out(network: Network, batch: Batch) -> N
 
 
 def test_an_objective_of_weight_zero_is_not_computed(network: Network, batch: Batch) -> None:
-    weights = replace(CONFIG.loss, image_flow=0.0, next_token=0.0)
+    weights = replace(CONFIG.loss, image_flow=0.0, next_token=0.0, matching=0.0)
     losses = step_of(network, batch, weights).backward()
     assert {name.split("/")[0] for name in losses} == {"contrastive", "joint", "audio_flow"}
+
+
+def test_what_is_hidden_cannot_be_seen(network: Network, batch: Batch) -> None:
+    """In words not even through runs of several; neither kind is the same as an absent token."""
+    ids = batch.parts["text"].data[:4]
+    blank = torch.zeros_like(ids, dtype=torch.bool)
+    blank[:, 1] = True
+    other = ids.clone()
+    other[:, 1] = 2 + (ids[:, 1] + 1) % 300
+    with torch.no_grad():
+        one, same = (network.encode_blanked(x, blank).x for x in (ids, other))
+        assert torch.equal(one, same)
+        assert not torch.equal(network.encode_blanked(other, ~blank & False).x, one)
+        tokens = network.encode("audio", take(batch.parts["audio"], torch.arange(4)))
+        hidden = torch.zeros_like(tokens.mask)
+        hidden[:, 2] = True
+        changed = replace(tokens, x=tokens.x + hidden[..., None])
+        seen = [network.fuse(network.hide("audio", t, hidden)).vector for t in (tokens, changed)]
+        assert torch.equal(*seen)
+        plain = [network.fuse(t).vector for t in (tokens, changed)]
+        assert not torch.equal(*plain)
+        absent = network.fuse(replace(tokens, mask=tokens.mask & ~hidden)).vector
+        assert (absent - seen[0]).abs().max() > 1e-4
+
+
+def test_a_token_stands_for_its_own_patch(network: Network, batch: Batch) -> None:
+    for sense in ("image", "audio"):
+        part = take(batch.parts[sense], torch.arange(4))
+        signal, lengths = network.prepare(sense, part)
+        tokens = network.encode_signal(sense, signal, lengths)
+        patches = network.token_patches(sense, signal)
+        assert patches.shape[:2] == tokens.x.shape[:2]
+        assert patches.shape[2] == network.rebuild[sense].out_features
+        inside = patches.flatten()[: signal[0].numel()].sort().values
+        assert torch.isin(signal[0].flatten()[:10], inside).all()

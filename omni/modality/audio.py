@@ -29,6 +29,8 @@ MAX_KERNEL = 1 << 26
 """values of a resampler: two rates without a common factor need one for each pair of phases"""
 NOISE = 1 << 23
 """samples of the noise of which every recording gets a stretch"""
+TOKEN_FRAMES = 4
+"""log-mel frames that a token of the encoder stands for"""
 SILENCE = (math.log(FLOOR) - MEAN) / STD
 """a normalised frame of nothing"""
 

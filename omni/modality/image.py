@@ -95,6 +95,8 @@ class ImageEncoder(nn.Module):
         backbone: Any = timm.create_model(config.encoder, features_only=True, out_indices=(-1,))
         self.backbone = backbone
         self.project = Projection(backbone.feature_info.channels()[-1], width)
+        self.cell: int = backbone.feature_info.reduction()[-1]
+        """side of the square that a token stands for, in pixels"""
 
     def forward(self, pixels: Float[Tensor, "N 3 S S"]) -> Tokens:
         """Tokens of normalised pictures; all are present."""

@@ -123,16 +123,21 @@ class TextEncoder(nn.Module):
         # Short sequences: plain attention, as in omni.nn.attention.
         self.encoder = AutoModel.from_config(settings, attn_implementation="eager")
         self.ngrams = nn.Embedding(config.ngrams, width)
+        self.blank = nn.Parameter(torch.zeros(width))
+        self.vocab_size = vocab_size
 
     def start(self) -> None:
         """Small embeddings, which move fast: call after the general initialisation."""
         for embedding in (self.encoder.get_input_embeddings(), self.ngrams):
             nn.init.normal_(embedding.weight, std=0.02)
 
-    def forward(self, ids: Int[Tensor, "N L"]) -> Tokens:
-        """Tokens of padded ids."""
-        mask = ids != PAD
-        x = self.encoder.get_input_embeddings()(ids) + self.ngrams(self._rows(ids)).sum(0)
+    def forward(self, ids: Int[Tensor, "N L"], blank: Bool[Tensor, "N L"] | None = None) -> Tokens:
+        """Tokens of padded ids, in some places of which there may be nothing to see."""
+        mask, x = ids != PAD, self.encoder.get_input_embeddings()(ids)
+        if blank is not None:
+            x = torch.where(blank[..., None], self.blank.to(x.dtype), x)
+            ids = ids.masked_fill(blank, self.vocab_size)  # a run with a gap is another run
+        x = x + self.ngrams(self._rows(ids)).sum(0)
         return Tokens(self.encoder(inputs_embeds=x, attention_mask=mask).last_hidden_state, mask)
 
     def _rows(self, ids: Int[Tensor, "N L"]) -> Int[Tensor, "R N L"]:

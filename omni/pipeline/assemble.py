@@ -16,7 +16,7 @@ from omni.modality.text import Tokenizer
 from omni.pipeline.collate import Buffers, collate
 from omni.pipeline.dataset import Dataset
 from omni.pipeline.order import mix
-from omni.pipeline.plan import Pick, Plan
+from omni.pipeline.plan import Pick, Plan, Share
 from omni.pipeline.quarantine import Fault
 from omni.pipeline.reader import Reader, SampleError
 from omni.pipeline.sample import MemberError, decode_members, make_sample
@@ -40,7 +40,7 @@ class Assembler:
     """Makes batches, in one thread.
 
     Args:
-        parts: micro-batches that this process takes in a step; each is a turn.
+        share: what this process takes of every step.
         known: (name of the data set, number) of samples known to be damaged: they are replaced
             without a look.
         keep_bytes: of decoded samples that stay in memory.
@@ -54,30 +54,27 @@ class Assembler:
         plan: Plan,
         tokenizer: Tokenizer,
         model: ModelConfig,
-        rank: int = 0,
-        world: int = 1,
-        parts: int = 1,
+        share: Share,
         known: frozenset[tuple[str, int]] = frozenset(),
         keep_bytes: int = 0,
         beat: Callable[[int, Pick], None] = lambda step, pick: None,
         fetching: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.config, self.plan, self.tokenizer, self.model = config, plan, tokenizer, model
-        self.rank, self.world, self.parts, self.beat = rank, world, parts, beat
+        self.share, self.beat = share, beat
         self.bad = {*known}
         self.readers = [Reader(dataset, fetching=fetching) for dataset in plan.datasets]
         self.kept: dict[tuple[int, int], Sample] = {}
         self.room = keep_bytes
 
     @property
-    def share(self) -> int:
+    def size(self) -> int:
         """Samples of one micro-batch."""
-        return self.config.batch_size // (self.world * self.parts)
+        return self.config.batch_size // self.share.cuts
 
     def make(self, turn: int, buffers: Buffers | None = None) -> Made:
         """The micro-batch of a turn, in `buffers` where given."""
-        step, part = divmod(turn, self.parts)
-        place = self.rank * self.parts + part, self.world * self.parts
+        step, *place = self.share.locate(turn)
         picks = self.plan.batch(step, *place)
         buffers = buffers or Buffers.allocate(len(picks), self.model)
         samples, substituted, faults, images = [], [], [], 0

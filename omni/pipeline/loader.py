@@ -15,7 +15,7 @@ from omni.pipeline.assemble import KEY, Assembler, Made, draw_numbers
 from omni.pipeline.collate import Buffers
 from omni.pipeline.dataset import Dataset
 from omni.pipeline.formats import BITS
-from omni.pipeline.plan import WINDOW, Plan
+from omni.pipeline.plan import WINDOW, Plan, Share
 from omni.pipeline.prefetch import Job, Prefetcher
 from omni.pipeline.quarantine import Ledger, Quarantine
 from omni.pipeline.reader import Reader, SampleError
@@ -61,7 +61,7 @@ class Loader:
         paths = [
             synthetic_shards(config.split) if path == "synthetic" else path for path in config.path
         ]
-        self.config, self.rank, self.world, self.parts = config, rank, world, parts
+        self.config, self.share = config, Share(rank, world, parts)
         self.datasets = [Dataset(path, config.split) for path in paths]
         self.plan = Plan(config, seed, self.datasets)
         self.quarantine = Quarantine(folder, config.max_bad, sum(map(len, self.datasets)))
@@ -118,19 +118,19 @@ class Loader:
         source = self._by_workers if self.config.workers else self._by_thread
         shards = (shard for dataset in self.datasets for shard in dataset.shards)
         prefetcher = Prefetcher(Cache()) if any(is_remote(s.url) for s in shards) else None
-        turns = start * self.parts, stop * self.parts
+        parts = self.share.parts
+        turns = start * parts, stop * parts
         made, began = source(*turns, rules), time.monotonic()
         try:
             for turn, result in enumerate(made, turns[0]):
                 self.waited += time.monotonic() - began
-                step, part = divmod(turn, self.parts)
-                if prefetcher and not part and (step == start or step % WINDOW == 0):
+                step, *place = self.share.locate(turn)
+                if prefetcher and turn % parts == 0 and (step == start or step % WINDOW == 0):
                     prefetcher.want(self._ahead(step))
-                place = self.rank * self.parts + part, self.world * self.parts
                 picks = self.plan.batch(step, *place)
                 self.quarantine.add(result.faults, len(picks))
-                if self.world == 1:
-                    ledger.add(step, picks, result.substituted, part == self.parts - 1)
+                if self.share.world == 1:
+                    ledger.add(step, picks, result.substituted, (turn + 1) % parts == 0)
                 yield result.batch
                 began = time.monotonic()
         finally:
@@ -141,7 +141,7 @@ class Loader:
     def _ahead(self, step: int) -> list[Job]:
         """The shards that are far away among those that come next."""
         stop = step + WINDOWS_AHEAD * WINDOW
-        shards = self.plan.shards(step, stop, self.rank, self.world)
+        shards = self.plan.shards(step, stop, self.share.rank, self.share.world)
         far = [shard for shard in shards if is_remote(shard.url)][:SHARDS_AHEAD]
         return [(shard.url, shard.index.tar_bytes, shard.sha256) for shard in far]
 
@@ -171,9 +171,7 @@ class Loader:
             "plan": self.plan,
             "tokenizer": tokenizer,
             "model": model,
-            "rank": self.rank,
-            "world": self.world,
-            "parts": self.parts,
+            "share": self.share,
             "known": frozenset(self.quarantine.faults),
         }
 
@@ -191,7 +189,7 @@ class Loader:
     ) -> Generator[Made, None, None]:
         """Prepared ahead in a thread: decoders leave the interpreter to others."""
         assembler = Assembler(**rules, keep_bytes=KEPT_BYTES)
-        ring = [Buffers.allocate(assembler.share, assembler.model) for _ in range(AHEAD + 1)]
+        ring = [Buffers.allocate(assembler.size, assembler.model) for _ in range(AHEAD + 1)]
         with ThreadPoolExecutor(1) as pool:
 
             def ask(turn: int):

@@ -60,6 +60,26 @@ class Blend:
         return cycle * self.quotas[source] + (int(mine[-1]) + 1 if len(mine) else 0)
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one process takes of every step: micro-batches, each of them a *turn* of its own."""
+
+    rank: int = 0
+    world: int = 1
+    parts: int = 1
+    """micro-batches in a step"""
+
+    @property
+    def cuts(self) -> int:
+        """Micro-batches of all processes in a step."""
+        return self.world * self.parts
+
+    def locate(self, turn: int) -> tuple[int, int, int]:
+        """The step of a turn, its place among the micro-batches of that step, and their number."""
+        step, part = divmod(turn, self.parts)
+        return step, self.rank * self.parts + part, self.cuts
+
+
 class Plan:
     """The batches of a run, as a pure function of the step.
 

@@ -1,14 +1,13 @@
 """What was found damaged, and the books: at the end of an epoch every sample is accounted for."""
 
-import errno
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from omni.journal import append_line
 from omni.pipeline.plan import WINDOW, Pick, Plan
 
 FEW = 1000
@@ -61,8 +60,9 @@ class Quarantine:
         self.seen += seen
         new = [f for f in faults if (f.dataset, f.number) not in self.faults]
         self.faults |= {(f.dataset, f.number): f for f in new}
-        if new and self.path:
-            self._write(self.path, new)
+        if self.path:
+            for fault in new:
+                append_line(self.path, asdict(fault))
         seen = min(self.seen, self.total)
         if new and self.seen >= min(FEW, self.total) and len(self.faults) > self.limit * seen:
             last = new[-1]
@@ -71,19 +71,6 @@ class Quarantine:
                 f"{self.limit} that data.max_bad allows; the last: shard {last.shard!r}, sample "
                 f"{last.key!r}, member .{last.member}: {last.reason}"
             )
-
-    @staticmethod
-    def _write(path: Path, faults: list[Fault]) -> None:
-        """A line each, whole or not at all; ranks share the file."""
-        with path.open("ab", buffering=0) as file:
-            for fault in faults:
-                line, size = f"{json.dumps(asdict(fault))}\n".encode(), file.tell()
-                try:
-                    if file.write(line) < len(line):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                except OSError as error:  # a full disk must not end the run
-                    file.truncate(size)
-                    print(f"{path}: a line is lost: {fault}: {error}", file=sys.stderr)
 
 
 class Ledger:

@@ -61,7 +61,7 @@ def work(job: Job, pipe: Connection) -> None:
 
     try:
         assembler = Assembler(**job.assembler, beat=beat, fetching=fetching)
-        buffers = [Buffers.over(slot, assembler.share, assembler.model) for slot in job.slots]
+        buffers = [Buffers.over(slot, assembler.size, assembler.model) for slot in job.slots]
         beat(-1, Pick(0, 0, 0, 0))
         while (task := pipe.recv()) is not None:
             turn, slot = task
@@ -110,8 +110,8 @@ class Workers:
     def __init__(self, count: int, assembler: dict[str, Any], patience: float = PATIENCE) -> None:
         self.patience, self.assembler = patience, assembler
         config, model = assembler["config"], assembler["model"]
-        share = config.batch_size // (assembler["world"] * assembler["parts"])
-        size = sum(Buffers.num_bytes(share, model))
+        samples = config.batch_size // assembler["share"].cuts
+        size = sum(Buffers.num_bytes(samples, model))
         context = mp.get_context("forkserver")
         context.set_forkserver_preload(["omni.pipeline.worker"])
         self.pipes, self.processes, self.pulses, self.buffers = [], [], [], []
@@ -127,7 +127,7 @@ class Workers:
             self.pipes.append(ours)
             self.processes.append(process)
             self.pulses.append(pulse)
-            self.buffers.append([Buffers.over(slot, share, model) for slot in slots])
+            self.buffers.append([Buffers.over(slot, samples, model) for slot in slots])
 
     def batches(self, start: int, stop: int) -> Iterator[Made]:
         """The batches of turns `start` to `stop - 1`, in order."""

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from omni.training.journal import Journal
+from omni.journal import Journal
 from omni.training.leak import LeakGuard, resident
 
 
@@ -49,8 +49,8 @@ class Log:
         self.task = self.progress.add_task(run.name, total=steps, completed=first, numbers="")
         self.guard = LeakGuard()
         self.started = time.monotonic()
-        self.last = first, 0.0, 0.0
-        """step, seconds and seconds spent waiting for data at the last record"""
+        self.last: tuple[int, float, Mapping[str, float]] = first, 0.0, {}
+        """step, seconds, and what they were lost to at the last record"""
 
     def __enter__(self) -> "Log":
         self.progress.start()
@@ -58,8 +58,6 @@ class Log:
 
     def __exit__(self, *error: object) -> None:
         self.progress.stop()
-        if self.journal:
-            self.journal.close()
         self._close_board()
         if self.tracker:
             self.tracker.finish(exit_code=int(error[0] is not None))
@@ -83,22 +81,22 @@ class Log:
         self,
         step: int,
         numbers: Mapping[str, Tensor | float],
-        waited: float,
+        lost: Mapping[str, float],
         ideal: float | None = None,
     ) -> None:
         """Writes the numbers of a step everywhere, and how fast the steps since the last were.
 
-        `waited`: seconds of the run in which the loop has waited for data; `ideal`: seconds that
-        one step would take at the peak of the device.
+        `lost`: seconds of this start in which no step went on, by cause; their share of the time
+        is told. `ideal`: seconds that one step would take at the peak of the device.
         """
         if not self.journal:
             return
         seconds = round(time.monotonic() - self.started, 2)
-        before, then, idle = self.last
-        passed, self.last = max(seconds - then, 0.01), (step, seconds, waited)
+        before, then, earlier = self.last
+        passed, self.last = max(seconds - then, 0.01), (step, seconds, dict(lost))
         told = {k: float(v.detach() if isinstance(v, Tensor) else v) for k, v in numbers.items()}
         told["samples/s"] = (step - before) * self.batch_size / passed
-        told["waiting"] = (waited - idle) / passed
+        told |= {cause: (now - earlier.get(cause, 0.0)) / passed for cause, now in lost.items()}
         if ideal is not None:
             told["mfu"] = (step - before) * ideal / passed
         self.guard.add(step, resident())

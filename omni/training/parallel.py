@@ -18,7 +18,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.distributed_c10d import _set_pg_timeout
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
+from torch.distributed.fsdp import register_fsdp_forward_method as register_forward
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
@@ -80,6 +81,8 @@ class Parallel:
             )
         if config.deterministic and shard * tensor > 1:
             raise ValueError("train.deterministic needs whole parameters: a mesh of N 1 1")
+        if config.offload and shard == 1:
+            raise ValueError("train.offload needs parameters in slices: a mesh of N 2 1 or more")
         self.mesh: DeviceMesh | None = None
         self.rank, self.world = 0, replicate * shard
         self.kept: list[Tensor] = []
@@ -135,11 +138,13 @@ class Parallel:
     def _shard(self, module: Losses, blocks: Sequence[nn.Module]) -> None:
         assert self.mesh is not None
         mesh = self.mesh["replicate", "shard"] if self.sizes[0] > 1 else self.mesh["shard"]
+        on_gpu = self.device.type == "cuda"
+        policy = CPUOffloadPolicy(on_gpu) if self.config.offload else OffloadPolicy()
         for block in blocks:
-            fully_shard(block, mesh=mesh)
+            fully_shard(block, mesh=mesh, offload_policy=policy)
             if isinstance(block, Block) and block.cross is not None:
-                register_fsdp_forward_method(block, "keys")
-        fully_shard(module, mesh=mesh)
+                register_forward(block, "keys")
+        fully_shard(module, mesh=mesh, offload_policy=policy)
 
     def gather(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
         """The rows of all processes, in their order; `sizes` says how many each has."""
@@ -201,9 +206,8 @@ class Parallel:
             for bucket in _buckets(grads):
                 flat = torch.cat([grad.flatten() for grad in bucket])
                 dist.all_reduce(flat, group=self.data)
-                for grad, total in zip(
-                    bucket, flat.split([g.numel() for g in bucket]), strict=True
-                ):
+                totals = flat.split([g.numel() for g in bucket])
+                for grad, total in zip(bucket, totals, strict=True):
                     grad.copy_(total.view_as(grad))
 
     def norms(self, groups: Mapping[str, Sequence[Tensor]]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from omni.training.journal import Journal
+from omni.journal import Journal
 
 FILE = "incidents.jsonl"
 WINDOW, KNOWN = 128, 16
@@ -104,11 +104,6 @@ class Recorder:
         self.skipped = 0
         self.rollbacks += 1
         self._write(step, "rolled back", {"to": to}, ())
-
-    def close(self) -> None:
-        """No more incidents."""
-        if self.journal:
-            self.journal.close()
 
     def _write(self, step: int, kind: str, facts: dict[str, Any], samples: Iterable[str]) -> None:
         self.incidents += 1

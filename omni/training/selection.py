@@ -4,6 +4,8 @@ Nothing here depends on how the samples are dealt out to processes and micro-bat
 losses do not either.
 """
 
+from itertools import combinations
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -11,13 +13,19 @@ from torch import Tensor
 from omni.batch import SENSES, Table
 from omni.config import LossConfig
 from omni.nn.draws import Draws
+from omni.objective.dropping import draw_kept
 
 Source = tuple[str, ...]
 """a set of senses that is encoded together"""
 JOINT = (("audio", "image", "text"), ("audio", "text", "image"), ("image", "text", "audio"))
 """two senses together, and the third"""
-PAIRED, DRAWN, SPOKEN = 10, 11, 12
+PAIRED, DRAWN, SPOKEN, SEVERAL, DROPPING = 10, 11, 12, 13, 14
 """purposes of draws"""
+MATCHED, MASKED = 0.5, 0.25
+"""of a step's samples with several senses, those that each of the two objectives sees"""
+LEFT = [tuple(sorted(left)) for size in (1, 2) for left in combinations(SENSES, size)]
+"""what may be left of the senses of a sample when some are dropped"""
+PURPOSES = {"image": DRAWN, "audio": SPOKEN}
 SHARES = {"image": 0.4, "audio": 0.5}
 """of a step's pictures and recordings, what their decoders learn to make"""
 FROM_TEXT = 0.9
@@ -45,10 +53,20 @@ class Selection:
         both = self._shuffled(table.has(*self.joint[:2]), PAIRED)
         if len(both):
             self.rows[self.joint[:2]] = both[: -(-len(both) // 4)].sort().values  # costs the most
-        self.flows: dict[str, dict[Source, Int[Tensor, "K"]]] = {}
-        for sense, share in SHARES.items():
-            if sense in self.senses and getattr(weights, f"{sense}_flow"):
-                self.flows[sense] = self._deal_out(sense, share)
+        several = self._shuffled((table.lengths > 0).sum(1) > 1, SEVERAL)
+        edges = [round(share * len(several)) for share in (MATCHED, MATCHED + MASKED)]
+        self.matched = several[: edges[0]].sort().values
+        self.masked = several[edges[0] : edges[1]].sort().values
+
+        dropping = Draws(table.key, DROPPING).uniform(0, 1) < weights.dropping
+        left = self._drop(dropping)
+        for source, rows in left.items():
+            self.rows[source] = torch.cat([self.rows.get(source, rows), rows]).unique()
+        self.flows = {
+            sense: self._deal_out(sense, dropping, left)
+            for sense in SHARES
+            if sense in self.senses and getattr(weights, f"{sense}_flow")
+        }
 
     def common(self, source: Source, target: Source) -> Int[Tensor, "K"]:
         """Rows of `source` that `target` has too."""
@@ -66,18 +84,37 @@ class Selection:
         rows = _rows(those)
         return rows[Draws(self.table.key[rows], purpose).uniform(0, 1).argsort(stable=True)]
 
-    def _deal_out(self, sense: str, share: float) -> dict[Source, Int[Tensor, "K"]]:
-        """The items that are made from each source: most from text, no item twice."""
+    def _drop(self, those: Bool[Tensor, "G"]) -> dict[Source, Int[Tensor, "K"]]:
+        """The samples that lose some of their senses, by what is left."""
+        present = self.table.lengths > 0
+        kept = draw_kept(self.table.key, present)
+        those = those & (kept != present).any(1)
+        patterns = {s: torch.tensor([sense in s for sense in SENSES]) for s in LEFT}
+        found = {s: _rows(those & (kept == pattern).all(1)) for s, pattern in patterns.items()}
+        return {source: rows for source, rows in found.items() if len(rows)}
+
+    def _deal_out(
+        self, sense: str, dropping: Bool[Tensor, "G"], left: dict[Source, Int[Tensor, "K"]]
+    ) -> dict[Source, Int[Tensor, "K"]]:
+        """The items that are made from each source, no item twice.
+
+        Of samples that are `dropping` senses it is made from all that is `left` of them, where it
+        is what was dropped; of the others most are made from text.
+        """
+        has = self.table.has(sense)
+        free = self._shuffled(has & ~dropping, PURPOSES[sense])
         sources = [s for s in self.rows if sense not in s and s != ("text",)]
         parts = {source: (1 - FROM_TEXT) / len(sources) for source in sources}
         if ("text",) in self.rows:
             parts[("text",)] = FROM_TEXT
-        free = self._shuffled(self.table.has(sense), DRAWN if sense == "image" else SPOKEN)
-        count, dealt = share * len(free) / (sum(parts.values()) or 1), {}
+        count, dealt = SHARES[sense] * len(free) / (sum(parts.values()) or 1), {}
         for source, part in parts.items():
             fit = free[torch.isin(free, self.rows[source])][: round(count * part)]
             dealt[source] = fit.sort().values
             free = free[~torch.isin(free, fit)]
+        for source, rows in left.items():
+            if sense not in source and len(lost := rows[has[rows]]):
+                dealt[source] = torch.cat([dealt.get(source, lost), lost]).unique()
         return dealt
 
 

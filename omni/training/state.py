@@ -21,7 +21,8 @@ from omni.training.slices import local, slice_of, whole
 FREE = {
     "name",
     "data.workers",
-    *(f"train.{name}" for name in ("device", "compile", "recompute", "mesh", "accumulate")),
+    *(f"train.{name}" for name in ("device", "compile", "recompute", "offload", "mesh")),
+    "train.accumulate",
     *(f"train.{name}" for name in ("threads", "log_every", "save_every", "sample_every")),
 }
 """fields of a config that may change from one start of a run to the next"""

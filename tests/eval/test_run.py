@@ -10,6 +10,7 @@ import pytest
 from eval import judge
 from eval.run import main
 from eval.table import NAME
+from eval.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def test_results_are_well_formed(run):
     assert text["meta"]["config"] == "debug" and text["meta"]["step"] > 0
     assert text["meta"]["galleries"] == {"test": 24, "new": 24}
     assert len(text["meta"]["data"]) == len(text["meta"]["weights"]) == 64
-    assert set(text["meta"]["seconds"]) == {"retrieval", "caption", "transcribe", "draw", "speak"}
+    assert set(text["meta"]["seconds"]) == {*TASKS}
     for name, score in text["results"].items():
         assert NAME.fullmatch(name) or name.startswith("real/"), name
         assert score["low"] <= score["value"] <= score["high"], name
@@ -45,6 +46,10 @@ def test_every_promised_result_is_there(run):
         "new/retrieval/noisy audio->text/R@1",
         "new/retrieval/noisy audio+image->text/R@1",
         "test/retrieval/image+text->audio/R@5",
+        "new/retrieval/reranked image->text/R@1",
+        "unseen-test/retrieval/reranked text->image/R@5",
+        "test/match/image+audio+text->class/accuracy",
+        "untrained/new/match/image+audio+text->class/accuracy",
         "new/caption/image->text/exact",
         "test/transcribe/audio->text/CER",
         "new/transcribe/audio+image->text/CER",
@@ -85,7 +90,7 @@ def test_the_report_of_a_real_run_asks_for_nothing(run):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["RUN", "retrieve"], "task must be one of retrieval, caption"),
+        (["RUN", "retrieve"], "task must be one of retrieval, match, caption"),
         (["RUN", "--limit", "0"], "--limit must be at least 1, got 0"),
         (["RUN", "--seed", "x"], "invalid int value"),
         (["RUN", "--data", "nowhere"], "nowhere holds no train-*.tar"),

@@ -6,10 +6,10 @@ import typing
 
 from omni.config import Config
 
-MAX_PACKAGE_LINES = 8_600  # all of omni/: 3,000 model and use, 3,500 loader, 2,000 training
+MAX_PACKAGE_LINES = 9_000  # all of omni/: 3,200 model and use, 3,500 loader, 2,300 training
 MAX_FILE_LINES = 299
 MAX_FUNCTION_LINES = 59
-MAX_FIELDS = 60  # each is a flag of train.py
+MAX_FIELDS = 64  # each is a flag of train.py; 60 before objectives of three levels
 
 
 def num_lines(source: str) -> int:

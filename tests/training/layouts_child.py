@@ -70,7 +70,10 @@ class Job:
         usual: dict[str, Any] = {"steps": STEPS, "lr": 1e-3, "warmup": 2, "threads": 1}
         usual |= {"log_every": 1, "save_every": 7}
         settings = replace(config.train, **(usual | self.settings))
-        return replace(config, name="layouts", model=model, data=data, train=settings)
+        # As batch norm does, matching sees one micro-batch.
+        matching = config.loss.matching if self.encoder == NORMED else 0.0
+        loss = replace(config.loss, matching=matching)
+        return replace(config, name="layouts", model=model, data=data, loss=loss, train=settings)
 
 
 class ObservedStep(Step):

@@ -14,7 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from omni.training.log import Log
 
-MEASURED = {"seconds", "samples/s", "waiting", "mfu", "rss slope"}
+LOST = {"waiting": 0.0, "saving": 0.0}
+MEASURED = {"seconds", "samples/s", "waiting", "saving", "mfu", "rss slope"}
 
 
 def train(run: Path, first: int, last: int, steps: int = 20, **arguments: Any) -> Log:
@@ -24,7 +25,7 @@ def train(run: Path, first: int, last: int, steps: int = 20, **arguments: Any) -
     for step in range(first + 1, last + 1):
         log.advance()
         if step % 2 == 0:
-            log.record(step, {"loss": torch.tensor(1 / step), "lr": 0.1 * step}, 0.0, 0.001)
+            log.record(step, {"loss": torch.tensor(1 / step), "lr": 0.1 * step}, LOST, 0.001)
     return log
 
 
@@ -67,7 +68,7 @@ def test_lines_that_stay_are_not_written_again(tmp_path: Path) -> None:
 def test_a_run_that_rolls_back_says_each_step_once(tmp_path: Path) -> None:
     log = train(tmp_path, 0, 9)
     log.rewind(4)
-    log.record(6, {"loss": 7.0}, 0.0)
+    log.record(6, {"loss": 7.0}, {})
     assert [line["step"] for line in lines(tmp_path)] == [2, 4, 6]
     assert lines(tmp_path)[-1]["loss"] == 7.0
     assert log.progress.tasks[0].completed == 4
@@ -76,7 +77,7 @@ def test_a_run_that_rolls_back_says_each_step_once(tmp_path: Path) -> None:
 
 def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
     log = train(tmp_path, 0, 0)
-    log.record(1, {"loss": torch.tensor(math.nan), "norm": math.inf, "low": -math.inf}, 0.0)
+    log.record(1, {"loss": torch.tensor(math.nan), "norm": math.inf, "low": -math.inf}, {})
     told = lines(tmp_path)[0]
     assert (told["loss"], told["norm"], told["low"]) == (None, None, None)
     close(log)
@@ -97,7 +98,7 @@ def test_tensorboard_keeps_the_step_that_was_resumed_from(tmp_path: Path) -> Non
 def test_other_ranks_say_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with train(tmp_path, 0, 6, write=False, tracker="wandb") as log:
         log.rewind(2)
-        log.record(4, {"loss": 1.0}, 0.0)
+        log.record(4, {"loss": 1.0}, {})
     assert [*tmp_path.iterdir()] == []
     assert capsys.readouterr() == ("", "")
 
@@ -108,9 +109,9 @@ def test_a_full_disk_costs_a_line_and_not_the_run(
     log, write = train(tmp_path, 0, 2), os.write
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda file, data: write(file, data[:5]))
-        log.record(4, {"loss": 1.0}, 0.0)
+        log.record(4, {"loss": 1.0}, {})
     assert "a line is lost: [Errno 28]" in capsys.readouterr().err
-    log.record(6, {"loss": 1.0}, 0.0)
+    log.record(6, {"loss": 1.0}, {})
     assert [line["step"] for line in lines(tmp_path)] == [2, 6]
     close(log)
 
@@ -123,8 +124,8 @@ def test_a_board_that_cannot_be_written_does_not_end_the_run(
 
     with train(tmp_path, 0, 2) as log:
         monkeypatch.setattr(log.board, "add_scalar", fail)
-        log.record(4, {"loss": 1.0}, 0.0)
-        log.record(6, {"loss": 1.0}, 0.0)
+        log.record(4, {"loss": 1.0}, {})
+        log.record(6, {"loss": 1.0}, {})
     assert capsys.readouterr().err.count("from step 4 in metrics.jsonl only: [Errno 28]") == 1
     assert [line["step"] for line in lines(tmp_path)] == [2, 4, 6]
 

@@ -161,6 +161,16 @@ def test_every_product_of_layouts_makes_the_same_run(
 
 
 @pytest.mark.soak
+def test_parameters_in_the_memory_of_the_cpu_make_the_same_run(runs: Path, tmp_path: Path) -> None:
+    (outcome,) = launch(
+        tmp_path, [job("offloaded", (1, 2, 1), settings={"offload": True})]
+    ).values()
+    assert {*outcome["statuses"]} == {0}, outcome["said"]
+    worst = difference(runs / "one", tmp_path / "offloaded")
+    assert max(worst.values()) < TOLERANCE, worst
+
+
+@pytest.mark.soak
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 def test_compiled_blocks_make_the_same_run(runs: Path, tmp_path: Path) -> None:
     (outcome,) = launch(tmp_path, [job("compiled", settings={"compile": True})]).values()

@@ -61,7 +61,6 @@ def test_a_poisoned_step_is_skipped_and_named_and_changes_nothing(
     # One step is lost, not the next 128; and that one is counted again.
     assert judge(it, 41) is Verdict.ACCEPT
     assert json.dumps(it.state()["norms"]) != before
-    it.close()
 
 
 def test_after_a_spike_all_goes_on_as_without_it(tmp_path: Path) -> None:
@@ -75,15 +74,12 @@ def test_after_a_spike_all_goes_on_as_without_it(tmp_path: Path) -> None:
         assert judge(spiked, step, norm) is seen[-1]
         assert spiked.norms == clean.norms
     assert {Verdict.ACCEPT, Verdict.SKIP} <= {*seen}  # the comparison could have failed
-    clean.close()
-    spiked.close()
 
 
 def test_what_is_usual_must_be_known_before_a_norm_is_a_spike(tmp_path: Path) -> None:
     it = trained(tmp_path, recorder.KNOWN - 1)
     assert judge(it, 20, 1000.0) is Verdict.ACCEPT
     assert judge(it, 21, 1000.0) is Verdict.SKIP
-    it.close()
 
 
 def test_the_window_moves_with_the_run(tmp_path: Path) -> None:
@@ -91,7 +87,6 @@ def test_the_window_moves_with_the_run(tmp_path: Path) -> None:
     norms = [1000 * 0.97**step for step in range(400)]
     assert {judge(it, step, norm) for step, norm in enumerate(norms)} == {Verdict.ACCEPT}
     assert list(it.norms) == norms[-recorder.WINDOW :]
-    it.close()
 
 
 def test_five_in_a_row_roll_back_and_the_count_begins_anew(tmp_path: Path) -> None:
@@ -111,7 +106,6 @@ def test_five_in_a_row_roll_back_and_the_count_begins_anew(tmp_path: Path) -> No
     assert again == five
     back = [line for line in incidents(tmp_path) if line["kind"] == "rolled back"]
     assert [(line["step"], line["to"]) for line in back] == [(52, 39)]
-    it.close()
 
 
 def test_the_state_is_exact_through_json_and_continues_a_row(tmp_path: Path) -> None:
@@ -124,7 +118,6 @@ def test_the_state_is_exact_through_json_and_continues_a_row(tmp_path: Path) -> 
     assert again.state() == state
     rows = [[judge(one, step, NAN) for step in range(42, 46)] for one in (it, again)]
     assert rows[0] == rows[1] == [Verdict.SKIP] * 3 + [Verdict.ROLL_BACK]
-    it.close()
 
 
 def test_ranks_that_do_not_write_decide_the_same(tmp_path: Path) -> None:
@@ -135,7 +128,6 @@ def test_ranks_that_do_not_write_decide_the_same(tmp_path: Path) -> None:
     assert all(a is b for a, b in verdicts) and len({*verdicts}) > 1
     assert writer.state() == other.state()
     assert not (tmp_path / "nowhere").exists()
-    writer.close()
 
 
 def test_a_resumed_run_reports_no_incident_twice(tmp_path: Path) -> None:
@@ -158,10 +150,8 @@ def test_a_resumed_run_reports_no_incident_twice(tmp_path: Path) -> None:
     run(resumed, range(20, 40))
     assert incidents(tmp_path) == incidents(whole) and len(incidents(whole)) == 6
     # A run that starts again from nothing starts its file again.
-    Recorder(tmp_path).close()
+    Recorder(tmp_path)
     assert incidents(tmp_path) == []
-    for it in (unbroken, killed, resumed):
-        it.close()
 
 
 def test_the_keys_are_not_made_while_all_is_well(tmp_path: Path) -> None:
@@ -171,4 +161,3 @@ def test_the_keys_are_not_made_while_all_is_well(tmp_path: Path) -> None:
     assert asked == []
     it.judge(1, LOSSES, NAN, {}, keys)
     assert asked == incidents(tmp_path)[0]["samples"] == ["a/1", "a/2"]
-    it.close()

@@ -20,8 +20,8 @@ from omni.training.parallel import Parallel
 from omni.training.selection import Selection
 from omni.training.step import Step
 
-CONFIG = debug()
-# No batch norm, which sees one micro-batch at a time and therefore another one.
+# Matching and batch norm see one micro-batch at a time, and therefore another one.
+CONFIG = replace(debug(), loss=replace(debug().loss, matching=0.0))
 MODEL = replace(CONFIG.model, image=replace(CONFIG.model.image, encoder="test_convnext"))
 TOLERANCE = 1e-5  # seen: 5e-7 of a loss, 2e-6 of a gradient
 SEED = 3  # draws sound and picture together, and augments
@@ -128,6 +128,40 @@ def test_any_number_of_micro_batches_makes_the_same_step(
         for name in plain:
             if name.startswith("contrastive"):
                 assert abs(plain[name] - whole[1][name]) > 100 * TOLERANCE
+
+
+def test_matching_finds_what_is_foreign_within_a_micro_batch(
+    batch: Batch, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "CONFIG", debug())
+    whole, parts = (step_of(deal(batch, count), tokenizer)[1] for count in (1, 4))
+    assert {n for n in whole if abs(whole[n] - parts[n]) > TOLERANCE} == {"matching"}
+    # Where nothing is foreign it does not matter either.
+    alike = replace(batch, group=torch.zeros_like(batch.group))
+    whole, parts = step_of([alike], tokenizer), step_of(deal(alike, 4), tokenizer)
+    assert whole[1]["matching"] > 0
+    assert max(difference(whole, parts)) < TOLERANCE
+
+
+@pytest.mark.parametrize("field", ["masked", "dropping"])
+def test_what_is_hidden_or_dropped_is_of_the_sample(
+    field: str, batch: Batch, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = replace(CONFIG.loss, **{field: 1.0})
+    monkeypatch.setitem(globals(), "CONFIG", replace(CONFIG, loss=loss))
+    whole = step_of([batch], tokenizer)
+    for count in (2, 8):
+        assert max(difference(whole, step_of(deal(batch, count), tokenizer))) < TOLERANCE, count
+    if field == "masked":
+        assert {f"masked/{sense}" for sense in SENSES} <= whole[1].keys()
+        return
+    selection = whole[0].selection
+    assert {len(source) for dealt in selection.flows.values() for source in dealt} == {1, 2}
+    for sense, dealt in selection.flows.items():
+        made = torch.cat([*dealt.values()])
+        assert len(made.unique()) == len(made)  # no item twice
+        for source, rows in dealt.items():
+            assert sense not in source and selection.table.has(sense, *source)[rows].all()
 
 
 def test_a_micro_batch_may_lack_a_sense(batch: Batch, tokenizer: Tokenizer, past: Kept) -> None:

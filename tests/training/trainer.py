@@ -18,7 +18,7 @@ from omni.presets import debug
 from omni.training.manifest import list_checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
-MEASURED = {"seconds", "samples/s", "waiting", "mfu", "memory", "rss slope"}
+MEASURED = {"seconds", "samples/s", "waiting", "saving", "mfu", "memory", "rss slope"}
 """of metrics.jsonl: no two runs are alike in these"""
 SAMPLES, BATCH, STEPS, SAVE = 32, 8, 12, 4
 """an epoch has 4 steps, the warm-up too, and a run of all three senses and objectives 12"""

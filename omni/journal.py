@@ -1,4 +1,4 @@
-"""A file of JSON lines, each complete or absent, that a resumed run takes back to where it is."""
+"""JSON lines, each complete or absent, and a file of them that a resumed run takes back."""
 
 import errno
 import json
@@ -10,6 +10,31 @@ from pathlib import Path
 from typing import Any
 
 
+def append_line(path: Path, record: Mapping[str, Any], sync: bool = False) -> None:
+    """One line of strict JSON, where a number that is not finite is null.
+
+    A disk that takes no more costs the line, said on stderr, and not the run; processes may share
+    the file. `sync`: the line outlives the machine too; a kill of the process it outlives anyway.
+    """
+    told = {name: _finite(value) for name, value in record.items()}
+    line = (json.dumps(told, allow_nan=False) + "\n").encode()
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        size = os.fstat(descriptor).st_size
+        try:
+            if os.write(descriptor, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if sync:
+                os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        print(f"{path}: a line is lost: {error}: {line.decode()}", file=sys.stderr, end="")
+
+
 class Journal:
     """Appends records; on opening, lines whose `field` is above `last` are dropped.
 
@@ -18,41 +43,14 @@ class Journal:
 
     def __init__(self, path: Path, field: str, last: int) -> None:
         self.path, self.field = path, field
-        self._drop(last)
-        self._open()
+        self.rewind(last)
 
     def append(self, record: Mapping[str, Any], sync: bool = False) -> None:
-        """One line of strict JSON, where a number that is not finite is null.
-
-        A disk that takes no more costs the line, said on stderr, and not the run. `sync`: it
-        outlives the machine too; a kill of the process it outlives anyway.
-        """
-        told = {name: _finite(value) for name, value in record.items()}
-        line = (json.dumps(told, allow_nan=False) + "\n").encode()
-        size = os.fstat(self.descriptor).st_size
-        try:
-            if os.write(self.descriptor, line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if sync:
-                os.fsync(self.descriptor)
-        except OSError as error:
-            os.ftruncate(self.descriptor, size)
-            print(f"{self.path}: a line is lost: {error}", file=sys.stderr)
+        """One line, as `append_line` writes it."""
+        append_line(self.path, record, sync)
 
     def rewind(self, last: int) -> None:
         """Drops the lines above `last`, and what a kill or the disk has torn."""
-        self.close()
-        self._drop(last)
-        self._open()
-
-    def close(self) -> None:
-        """No more lines."""
-        os.close(self.descriptor)
-
-    def _open(self) -> None:
-        self.descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-
-    def _drop(self, last: int) -> None:
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
         kept = [line for line in lines if self._position(line) <= last]
         if len(kept) == len(lines):

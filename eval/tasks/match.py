@@ -1,0 +1,39 @@
+"""Matching: which of three senses belong together? Five answers, as in OPT (arXiv:2107.00249)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from eval.bench import Bench
+from eval.corpus import SENSES, SPLITS, item
+from eval.metrics import Score, exactly, measure
+from omni.objective.matching import CLASSES
+
+
+def match(bench: Bench) -> Iterator[tuple[str, Score]]:
+    """Accuracy over sequences of picture, recording and name: trained, untrained and chance.
+
+    One sequence for each concept, its class drawn evenly. What does not belong is that of other
+    concepts, drawn by the seed, a different one for each sense.
+    """
+    for split in SPLITS:
+        samples = bench.corpus.queries(split)
+        generator = np.random.default_rng((bench.seed, len(samples)))
+        kinds = generator.integers(len(CLASSES), size=len(samples))
+        away = generator.integers(1, max(2, len(samples) // 3), size=(len(samples), len(SENSES)))
+        sequences = []
+        for number, (kind, steps) in enumerate(zip(kinds, away, strict=True)):
+            # A third of the round apart at least, so that no two foreign items are of one concept.
+            places = {
+                sense: number if sense in CLASSES[kind] else number + step + i * len(samples) // 3
+                for i, (sense, step) in enumerate(zip(SENSES, steps, strict=True))
+            }
+            chosen = ((samples[at % len(samples)], sense) for sense, at in places.items())
+            sequences.append(tuple(item(*one) for one in chosen))
+        name = f"{split}/match/image+audio+text->class/accuracy"
+        right = bench.model.match(sequences).argmax(1).numpy() == kinds
+        yield name, measure(right, bench.seed, gallery=len(CLASSES))
+        wrong = bench.control.match(sequences).argmax(1).numpy() == kinds
+        yield f"untrained/{name}", measure(wrong, bench.seed, gallery=len(CLASSES))
+        chance = exactly(1 / len(CLASSES), len(samples), len(CLASSES), bench.seed)
+        yield f"chance/{name}", chance

@@ -1,0 +1,81 @@
+"""Objectives of the decoders: texts, pictures and speech from what the senses were fused to."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from omni.batch import SENSES, Part, Tokens
+from omni.modality.text import PAD
+from omni.network import stack, take
+from omni.nn.draws import Draws
+from omni.objective.flow import draw_noise, draw_times, flow_loss, noised
+from omni.objective.next_token import next_token_loss
+from omni.training.micro_batch import MicroBatch, at_least_one
+from omni.training.selection import Source
+
+LENGTH = 0.2
+"""weight of the length of speech, in log frames, beside the speech"""
+UNCONDITIONAL = 0.1
+"""share of the items of a flow decoder that learn without a source, for guidance"""
+NOISE, TIME, DROP = 20, 30, 40
+"""purposes of draws, to which the number of the sense is added"""
+
+
+def next_token(step: MicroBatch, source: Source) -> dict[str, Tensor]:
+    """The texts of the samples that have all of `source`, word by word."""
+    everywhere = step.selection.common(source, ("text",))
+    mine, text = step.mine(everywhere), step.parts["text"]
+    i = at_least_one(torch.searchsorted(step.rows[source], mine))
+    j = at_least_one(torch.searchsorted(text.rows, mine))
+    language = text.data[:, 0] if step.batch.language is None else step.batch.language
+    ids, memory = text.data, step.fused[source].tokens[i]
+    decoder = step.network.text_decoder
+    inputs, targets = torch.cat([language[j, None], ids[j, :-1]], 1), ids[j]
+    hidden, _ = decoder.hidden(inputs, decoder.keys(memory), memory.mask)
+    # Most positions are padding: only the others are worth a row of the vocabulary.
+    present = targets != PAD
+    total = int(step.selection.table.lengths[everywhere, SENSES.index("text")].sum())
+    loss = next_token_loss(decoder.head(hidden[present]), targets[present], total)
+    return {f"next_token/{'+'.join(source)}": loss * bool(len(mine))}
+
+
+def flow(step: MicroBatch, sense: str) -> dict[str, Tensor]:
+    """The decoder of `sense` on what is dealt out to it."""
+    dealt = step.selection.flows[sense]
+    memories, rows = [], []
+    for source, everywhere in dealt.items():
+        mine = step.mine(everywhere)
+        memories.append(step.fused[source].tokens[torch.searchsorted(step.rows[source], mine)])
+        rows.append(mine)
+    if not memories:
+        return {}
+    rows = torch.cat(rows)
+    if not (count := len(rows)):
+        source = next(iter(dealt))
+        memories, rows = [step.fused[source].tokens[at_least_one(rows)]], at_least_one(rows)
+    memory = stack(memories)
+    index = torch.searchsorted(step.parts[sense].rows, rows)
+    part = take(step.parts[sense], index if count else rows)
+    everywhere = torch.cat([*dealt.values()])
+    lengths = step.selection.table.lengths[everywhere, SENSES.index(sense)]
+    total = int(step.network.num_patches(sense, lengths).sum())
+    losses = {f"{sense}_flow": _flow_loss(step, sense, memory, part, step.key[rows], total)}
+    if sense == "audio":
+        frames = step.network.log_mel.num_frames(part.lengths).float().log()
+        error = F.smooth_l1_loss(step.network.num_frames(memory), frames, reduction="sum")
+        losses["audio_flow/length"] = LENGTH * error / max(len(everywhere), 1)
+    return {name: loss * bool(count) for name, loss in losses.items()}
+
+
+def _flow_loss(
+    step: MicroBatch, sense: str, memory: Tokens, part: Part, keys: Tensor, total: int
+) -> Tensor:
+    clean, mask = step.network.patches(sense, part)
+    flow, number = step.network.flow(sense), SENSES.index(sense)
+    # As long as can be: what is drawn for an item does not depend on its neighbours' length.
+    noise = draw_noise(keys, NOISE + number, len(flow.positions), clean.shape[2])
+    noise = noise[:, : clean.shape[1]]
+    time = draw_times(keys, TIME + number)
+    drop = Draws(keys, DROP + number).uniform(0, 1) < UNCONDITIONAL
+    predicted = flow(noised(clean, noise, time), mask, time, memory.x, memory.mask, drop)
+    return flow_loss(predicted, clean, time, mask, total)
