@@ -9,7 +9,7 @@ import PIL.Image
 
 from omni import Audio
 from omni.batch import Sample
-from omni.interface import Item
+from omni.items import Item
 from omni.pipeline.sample import read_samples
 
 SENSES = ("text", "image", "audio")

@@ -1,5 +1,7 @@
 """One model for image, text and audio: `load`, `read`, and `Omni.embed / retrieve / generate`."""
 
-from omni.interface import Audio, Item, Omni, load, read
+from omni.interface import Omni, load
+from omni.items import Audio, Item, read
+from omni.keep import Keep
 
-__all__ = ["Audio", "Item", "Omni", "load", "read"]
+__all__ = ["Audio", "Item", "Keep", "Omni", "load", "read"]

@@ -12,7 +12,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from omni.interface import Audio, Item, Omni, load, read
+import numpy as np
+from PIL import Image
+
+from omni.interface import Omni, load
+from omni.items import Audio, Item, read
+from omni.keep import Keep
 from omni.pipeline.formats import IMAGES, SOUNDS
 
 FILES = (*IMAGES, *SOUNDS, "txt")
@@ -21,6 +26,7 @@ EXAMPLES = """examples:
   omni speak "a red apple" picture.png --out spoken
   omni caption *.png --to captions.txt
   omni transcribe - < list-of-recordings.txt
+  omni draw "a red apple" --keep plate.png --mask around.png
   omni search --gallery pictures/ "a red apple" question.wav
   omni embed picture.png --to vectors.jsonl
 """
@@ -81,6 +87,14 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--steps", type=int, default=10)
             command.add_argument("--guidance", type=float, default=3.0)
             command.add_argument("--direct", action="store_true", help="without words between")
+            command.add_argument("--negative", help="file or text: what it should not be like")
+            command.add_argument("--keep", type=Path, help="file of which parts stay as they are")
+            where = {
+                "draw": ("--mask", Path, "with --keep: a picture, white where it stays"),
+                "speak": ("--until", float, "with --keep: the second up to which it stays"),
+            }
+            flag, kind, text = where[name]
+            command.add_argument(flag, type=kind, help=text)
         else:
             command.add_argument("--to", type=Path, help="file for the results (default: terminal)")
         if name in ("caption", "transcribe"):
@@ -89,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
             where = "files, folders or texts to search in"
             command.add_argument("--gallery", nargs="+", required=True, help=where)
             command.add_argument("-k", type=int, default=5, help="answers a query")
+            again = "so many of the best are looked at again, together with the query"
+            command.add_argument("--rerank", type=int, default=0, help=again)
     command = commands.add_parser("bench", help="how fast this machine trains, and reads data")
     command.add_argument("what", choices=("step", "loader"))
     command.add_argument("--preset", default="demo", help="of step")
@@ -145,11 +161,11 @@ def _search(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> No
     found, gallery = _read_all(arguments.gallery, errors)
     if not gallery:
         raise ValueError("the gallery is empty: it needs at least one readable file or text")
-    vectors = model.embed(gallery)
+    known = gallery if arguments.rerank else model.embed(gallery)
 
     def lines() -> Iterator[str]:
         for name, item in zip(names, items, strict=True):
-            for index, score in model.retrieve(item, vectors, arguments.k):
+            for index, score in model.retrieve(item, known, arguments.k, arguments.rerank):
                 yield f"{name}\t{found[index]}\t{score:.3f}"
 
     _print(lines(), arguments.to)
@@ -165,6 +181,11 @@ def _make(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None
     names, items = _read_all(arguments.items, errors)
     sense = "image" if arguments.command == "draw" else "audio"
     settings = {k: getattr(arguments, k) for k in ("seed", "steps", "guidance", "direct")}
+    if arguments.negative:
+        name = arguments.negative
+        settings["negative"] = read(name) if _is_file(name) else name
+    if arguments.keep:
+        settings["keep"] = _keep(read(arguments.keep), arguments)
     made = model.generate(items, to=sense, **settings) if items else []
     arguments.out.mkdir(parents=True, exist_ok=True)
     for number, (name, result) in enumerate(zip(names, made, strict=True)):
@@ -173,6 +194,20 @@ def _make(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None
         path = arguments.out / f"{number:03d}-{stem}.{ending}"
         result.save(path)
         print(path)
+
+
+def _keep(original: Item, arguments: argparse.Namespace) -> Keep:
+    """What stays of a file: all that --mask has white, or what is before --until."""
+    if arguments.command == "draw" and isinstance(original, Image.Image):
+        mask = read(arguments.mask) if arguments.mask else None
+        if not isinstance(mask, Image.Image):
+            raise ValueError("--keep needs --mask: a picture, white where the other one stays")
+        return Keep(original, np.asarray(mask.convert("L")) > 127)
+    if arguments.command == "speak" and isinstance(original, Audio):
+        until = len(original.samples) if arguments.until is None else arguments.until
+        seconds = np.arange(len(original.samples)) / original.sample_rate
+        return Keep(original, seconds < until)
+    raise ValueError(f"--keep: {arguments.keep} is not what `omni {arguments.command}` makes")
 
 
 COMMANDS: dict[str, Callable[[Omni, argparse.Namespace, list[str]], None]] = {

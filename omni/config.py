@@ -120,7 +120,7 @@ class LossConfig:
     """contrast of pictures, and of recordings, with others of the same thing"""
     memory: int = 4096
     """past vectors of each sense that are candidates for the contrast too"""
-    matching: float = 0.25
+    matching: float = 0.0
     """which senses of a sequence belong together, and which are another sample's"""
     masked: float = 0.0
     """hidden tokens of every sense, guessed from the rest of the sample"""

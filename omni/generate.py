@@ -4,17 +4,18 @@ Several candidates are made of everything; the model's own retrieval vectors hel
 Letters: N items, K candidates, L tokens, T patches, P values of a patch.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from omni.batch import Part, Tokens
 from omni.modality.audio import frame_mask
 from omni.modality.text import END, PAD
-from omni.network import Fused, Network
+from omni.network import Fused, Network, stack
 
 MIN_FRAMES = 16
 """shortest speech, in log-mel frames"""
@@ -68,26 +69,42 @@ def _beams(
     return ids[:, 1:].view(size, beams, -1), log_p
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How pictures and speech are made."""
+
+    steps: int = 10
+    guidance: float = 3.0
+    candidates: int = 4
+    negative: Tokens | None = None
+    """what guidance moves away from, [1 M D]; without, it is no source at all"""
+    given: "Given | None" = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is there already of every item: the rest is made to go with it."""
+
+    signal: Tensor
+    """a picture [3 S S] or log-mel frames [M F]"""
+    kept: Bool[Tensor, "..."]
+    """of the same shape: what stays, to the bit"""
+
+
 @torch.no_grad()
 def make(
-    network: Network,
-    sense: str,
-    fused: Fused,
-    generators: list[torch.Generator],
-    steps: int,
-    guidance: float,
-    candidates: int,
+    network: Network, sense: str, fused: Fused, generators: list[torch.Generator], how: Sampling
 ) -> tuple[Tensor, Int[Tensor, "N"]]:
     """A picture [N 3 S S] or log-mel frames [N M F] for each item, and how many frames are valid.
 
-    Of `candidates` for each item the one is kept whose own vector is nearest to the source's
+    Of several candidates for each item the one is kept whose own vector is nearest to the source's
     (as in DALL-E, arXiv:2102.12092, section 2.6).
     """
-    frames, lengths = _sizes(network, sense, fused.tokens)
+    frames, lengths = _sizes(network, sense, fused.tokens, how.given)
     signals, cosines = [], []
-    for _ in range(candidates):
-        patches = sample_flow(network, sense, fused.tokens, lengths, generators, steps, guidance)
-        signals.append(network.signal(sense, patches))
+    for _ in range(how.candidates):
+        patches = sample_flow(network, sense, fused.tokens, lengths, generators, how)
+        signals.append(_as_given(network.signal(sense, patches), how.given))
         vector = network.fuse(network.encode_signal(sense, signals[-1], frames)).vector
         cosines.append((vector * fused.vector).sum(-1))
     best = torch.stack(cosines).argmax(0)
@@ -101,34 +118,62 @@ def sample_flow(
     memory: Tokens,
     lengths: Int[Tensor, "N"],
     generators: list[torch.Generator],
-    steps: int,
-    guidance: float,
+    how: Sampling,
 ) -> Float[Tensor, "N T P"]:
     """Patches of `lengths` each, drawn by Euler steps from noise (t = 0) to signal (t = 1).
 
-    Classifier-free guidance (arXiv:2207.12598): the prediction without a source, moved
-    `guidance` times the way to the one with it. One generator an item, so that what an item
-    becomes does not depend on its neighbours.
+    Classifier-free guidance (arXiv:2207.12598): the prediction without a source, or from the
+    negative one, moved `guidance` times the way to the one with it. What is given goes along its
+    own straight path, so that the rest can follow it (as in RePaint, arXiv:2201.09865). One
+    generator an item, so that what an item becomes does not depend on its neighbours.
     """
     flow, device = network.flow(sense), memory.x.device
     n, size = len(lengths), int(lengths.max())
     shapes = [(int(length), flow.patch_out.out_features) for length in lengths]
     noise = [torch.randn(s, generator=g) for s, g in zip(shapes, generators, strict=True)]
-    x = pad_sequence(noise, batch_first=True).to(device)
+    x = noise = pad_sequence(noise, batch_first=True).to(device)
     mask = frame_mask(lengths, size).repeat(2, 1)
-    both = Tokens(memory.x.repeat(2, 1, 1), memory.mask.repeat(2, 1))
-    drop = torch.arange(2 * n, device=device) >= n
-    times = torch.linspace(0, 1, steps + 1).tolist()
+    other = memory if how.negative is None else how.negative[torch.zeros(n, dtype=torch.long)]
+    both = stack([memory, other])
+    drop = (torch.arange(2 * n, device=device) >= n) & (how.negative is None)
+    signal, kept = _given_patches(network, sense, how.given, x)
+    times = torch.linspace(0, 1, how.steps + 1).tolist()
     for now, then in pairwise(times):
         time = torch.full((2 * n,), now, device=device)
         clean = flow(x.repeat(2, 1, 1), mask, time, both.x, both.mask, drop)
-        clean = torch.lerp(clean[n:], clean[:n], guidance)
+        clean = torch.lerp(clean[n:], clean[:n], how.guidance)
         x = x + (clean - x) * (then - now) / (1 - now)
+        x = torch.where(kept, torch.lerp(noise, signal, then), x)
     return x
 
 
+def _given_patches(
+    network: Network, sense: str, given: Given | None, x: Float[Tensor, "N T P"]
+) -> tuple[Tensor, Tensor]:
+    """What is given, and where, as patches like `x`; nothing where nothing is."""
+    signal, kept = torch.zeros_like(x), torch.zeros_like(x, dtype=torch.bool)
+    if given is not None:
+        both = (given.signal, given.kept.to(given.signal))
+        patches = [network.as_patches(sense, part[None])[:, : x.shape[1]] for part in both]
+        count = patches[0].shape[1]
+        signal[:, :count], kept[:, :count] = patches[0], patches[1] > 0
+    return signal, kept
+
+
+def _as_given(signals: Tensor, given: Given | None) -> Tensor:
+    """The signals with what is given in its place, to the bit."""
+    if given is None:
+        return signals
+    size = min(signals.shape[-1], given.signal.shape[-1])
+    signals = signals.clone()
+    signals[..., :size] = torch.where(
+        given.kept[..., :size], given.signal[..., :size], signals[..., :size]
+    )
+    return signals
+
+
 def _sizes(
-    network: Network, sense: str, memory: Tokens
+    network: Network, sense: str, memory: Tokens, given: Given | None
 ) -> tuple[Int[Tensor, "N"], Int[Tensor, "N"]]:
     """Log-mel frames that speech for each item takes (for pictures, 1), and patches."""
     config, size, device = network.config, len(memory.x), memory.x.device
@@ -136,5 +181,6 @@ def _sizes(
         count = len(network.flow("image").positions)
         return torch.ones(size, device=device).long(), torch.full((size,), count, device=device)
     predicted = network.num_frames(memory).exp().round().long()
-    frames = predicted.clamp(MIN_FRAMES, config.audio.max_frames)
+    least = MIN_FRAMES if given is None else max(MIN_FRAMES, given.signal.shape[1])
+    frames = predicted.clamp(min(least, config.audio.max_frames), config.audio.max_frames)
     return frames, (frames + config.audio.patch - 1) // config.audio.patch

@@ -3,76 +3,32 @@
 Preprocessing, tokenizer, device, evaluation mode and normalising are the model's business.
 """
 
-import io
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
-from PIL import Image
 from torch import Tensor
 
 from omni import generate as sampling
+from omni import keep as parts
 from omni import pretrained
 from omni.batch import SENSES, Sample, Tokens
 from omni.config import Config
-from omni.modality import audio as sound
-from omni.modality import image as picture
+from omni.items import Audio, Item, to_sample
+from omni.keep import Keep
+from omni.modality.image import to_pil
 from omni.modality.text import Tokenizer
 from omni.network import Fused, Network, stack
 from omni.objective.matching import CLASSES
 from omni.pipeline.collate import collate
-from omni.pipeline.decode import decode_audio, decode_image
-from omni.pipeline.formats import IMAGES, SOUNDS
 
 CHUNK = 64
 """items that go through the network at once"""
 PAIRS = 256
 """pairs of which the matching head looks at once"""
-
-
-@dataclass(frozen=True, eq=False)
-class Audio:
-    """Mono sound: float32 samples in -1 ... 1 and their rate in Hz."""
-
-    samples: np.ndarray
-    sample_rate: int
-
-    def save(self, path: str | Path) -> None:
-        """As WAV, FLAC or whatever the name's ending says."""
-        import soundfile
-
-        file, kind = io.BytesIO(), Path(path).suffix.removeprefix(".")
-        soundfile.write(file, self.samples, self.sample_rate, format=kind)
-        Path(path).write_bytes(file.getvalue())  # soundfile hardly tells of a full disk
-
-
-Item = str | Image.Image | Audio | Sequence["str | Image.Image | Audio"]
-"""a text, a picture, a sound, or a tuple of these: one query of several senses"""
-
-
-def read(path: str | Path) -> str | Image.Image | Audio:
-    """A file as an item. Raises `ValueError` for an unknown ending or damaged contents."""
-    path = Path(path)
-    extension = path.suffix.lower().removeprefix(".")
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        if extension in IMAGES:
-            return Image.fromarray(decode_image(path.read_bytes()).permute(1, 2, 0).numpy())
-        if extension in SOUNDS:
-            samples, rate = decode_audio(path.read_bytes())
-            return Audio(samples.numpy().astype(np.float32) / 32768, rate)
-        if extension == "txt":
-            return path.read_text(encoding="utf-8").strip()
-    except Exception as error:
-        raise ValueError(f"{path}: {error}") from error
-    known = ", ".join((*IMAGES, *SOUNDS, "txt"))
-    raise ValueError(f"{path}: the ending must be one of {known}")
 
 
 def load(name: str | Path | None = None, device: str = "auto") -> "Omni":
@@ -177,24 +133,27 @@ class Omni:
         steps: int = 10,
         guidance: float = 3.0,
         candidates: int = 4,
+        negative: Item | None = None,
+        keep: Keep | None = None,
         direct: bool = False,
         language: str = "en",
     ) -> Any:
         """Text, pictures or speech from any senses.
 
-        `to` is "text", "image" or "audio"; `steps` and `guidance` shape pictures and speech,
-        `language` text. Of `candidates` made for each item the one is kept that the model's own
-        vectors find the best (see `omni.generate`). A picture or speech of what comes without
-        text is made from the text that the model writes of it, as in a chain of modalities
-        (SpeechGPT, arXiv:2305.11000); with `direct` it is made from the source itself. Item i of
-        a list is drawn from (seed, i). Raises `ValueError` for a value out of range.
+        `to` is "text", "image" or "audio"; `steps` and `guidance` shape pictures and speech, as do
+        `negative`, which guidance moves away from, and `keep`, whose pixels or samples come back
+        bit for bit; `language` shapes text. Of `candidates` made for each item the one is taken
+        that the model's own vectors find the best (see `omni.generate`). A picture or speech of
+        what comes without text is made from the text that the model writes of it, as in a chain
+        of modalities (SpeechGPT, arXiv:2305.11000); with `direct` it is made from the source
+        itself. Item i of a list is drawn from (seed, i). Raises `ValueError` for a value out of
+        range.
         """
-        if to not in SENSES:
-            raise ValueError(f"to must be one of {', '.join(SENSES)}; got {to!r}")
-        for name, value in (("steps", steps), ("candidates", candidates)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        _check(to, {"steps": steps, "candidates": candidates})
+        if to == "text" and (negative is not None or keep is not None):
+            raise ValueError("negative and keep shape pictures and speech; to is 'text'")
         samples, code = self._samples(items), self.tokenizer.language(language)
+        given = None if keep is None else parts.given(keep, to, self.network)
 
         def write(fused: Fused, indices: list[int]) -> list[str]:
             languages = torch.full((len(indices),), code, device=self.device)
@@ -203,17 +162,20 @@ class Omni:
 
         def make(fused: Fused, indices: list[int]) -> list[Any]:
             generators = [torch.Generator().manual_seed(seed * 1_000_003 + i) for i in indices]
-            signals, frames = sampling.make(
-                self.network, to, fused, generators, steps, guidance, candidates
-            )
+            signals, frames = sampling.make(self.network, to, fused, generators, how)
             if to == "image":
-                return [picture.to_pil(pixels) for pixels in signals]
+                return [to_pil(pixels) for pixels in signals]
+            mels = [mel[:, :n] for mel, n in zip(signals, frames.tolist(), strict=True)]
             invert, rate = self.network.log_mel.invert, self.config.model.audio.sample_rate
-            mels = zip(signals, frames.tolist(), strict=True)
-            return [Audio(invert(mel[:, :n]).cpu().numpy(), rate) for mel, n in mels]
+            sounds = [Audio(invert(mel).cpu().numpy(), rate) for mel in mels]
+            return sounds if keep is None else [parts.restore(sound, keep) for sound in sounds]
 
         half = self.config.train.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            against = None
+            if negative is not None:
+                (against,) = self._each(self._samples(negative), lambda fused, _: [fused.tokens])
+            how = sampling.Sampling(steps, guidance, candidates, against, given)
             wordless = [i for i, sample in enumerate(samples) if sample.text is None]
             if to != "text" and wordless and not direct:
                 words = self._each([samples[i] for i in wordless], write)
@@ -257,28 +219,17 @@ class Omni:
     def _samples(self, items: Item | list[Item]) -> list[Sample]:
         if isinstance(items, list) and not items:
             raise ValueError("items must not be an empty list")
-        return [self._sample(item) for item in (items if isinstance(items, list) else [items])]
+        rate, items = (
+            self.config.model.audio.sample_rate,
+            items if isinstance(items, list) else [items],
+        )
+        return [to_sample(item, rate) for item in items]
 
-    def _sample(self, item: Item) -> Sample:
-        """An item as a sample of the loader. Raises `ValueError` for what is none."""
-        found: dict[str, Any] = {}
-        for value in item if isinstance(item, list | tuple) else (item,):
-            if isinstance(value, str):
-                sense, content = "text", value
-            elif isinstance(value, Image.Image):
-                pixels = np.array(value.convert("RGB"))
-                sense, content = "image", torch.from_numpy(pixels).permute(2, 0, 1)
-            elif isinstance(value, Audio):
-                rate = self.config.model.audio.sample_rate
-                sense = "audio"
-                content = sound.to_int16(torch.from_numpy(value.samples), value.sample_rate, rate)
-            else:
-                raise ValueError(
-                    f"an item must be str, PIL.Image or Audio, got {type(value).__name__}"
-                )
-            if sense in found:
-                raise ValueError(f"a query holds each sense once, got two of {sense}")
-            found[sense] = content
-        if not found:
-            raise ValueError("a query must hold at least one sense, got none")
-        return Sample(key="query", **found)
+
+def _check(to: str, counts: dict[str, int]) -> None:
+    """Raises `ValueError` for an unknown sense, or a number that is none of something."""
+    if to not in SENSES:
+        raise ValueError(f"to must be one of {', '.join(SENSES)}; got {to!r}")
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")

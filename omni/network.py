@@ -209,14 +209,18 @@ class Network(nn.Module):
 
     def patches(self, sense: str, part: Part) -> tuple[Float[Tensor, "N T P"], Tensor]:
         """The signal as its flow decoder sees it, and the mask of the patches that are present."""
+        signal = image.normalize(part.data) if sense == "image" else self.log_mel(part.data)
+        x = self.as_patches(sense, signal)[:, : len(self.flow(sense).positions)]
+        return x, audio.frame_mask(self.num_patches(sense, part.lengths), x.shape[1])
+
+    def as_patches(self, sense: str, signal: Tensor) -> Float[Tensor, "N T P"]:
+        """Normalised pictures [N 3 S S] or log-mel frames [N M F] in patches of their decoder."""
         if sense == "image":
-            x = image.patchify(image.normalize(part.data), self.config.image.patch)
-            return x, x.new_ones(x.shape[:2], dtype=torch.bool)
+            return image.patchify(signal, self.config.image.patch)
         patch = self.config.audio.patch
-        frames = self.log_mel(part.data)
-        frames = F.pad(frames, (0, -frames.shape[2] % patch), value=audio.SILENCE)
-        x = audio.patchify(frames, patch)[:, : len(self.flow("audio").positions)]
-        return x, audio.frame_mask(self.num_patches("audio", part.lengths), x.shape[1])
+        return audio.patchify(
+            F.pad(signal, (0, -signal.shape[2] % patch), value=audio.SILENCE), patch
+        )
 
     def signal(self, sense: str, patches: Float[Tensor, "N T P"]) -> Tensor:
         """The inverse of `patches`: normalised pictures [N 3 S S] or log-mel frames [N M F]."""

@@ -7,6 +7,7 @@ from omni.config import (
     Config,
     DataConfig,
     ImageConfig,
+    LossConfig,
     ModelConfig,
     TextConfig,
     TrainConfig,
@@ -30,6 +31,7 @@ def debug() -> Config:
             text=TextConfig(vocab_size=512, max_tokens=8, ngrams=512, decoder_depth=1),
         ),
         data=DataConfig(path=("synthetic",), batch_size=32, extra_texts=32),
+        loss=LossConfig(matching=0.25),
         train=TrainConfig(
             steps=150,
             precision="fp32",

@@ -7,7 +7,8 @@ from torchvision.transforms.functional import to_tensor
 from torchvision.utils import save_image
 
 from omni.batch import Sample
-from omni.interface import Audio, Omni
+from omni.interface import Omni
+from omni.items import Audio
 from omni.modality.image import normalize, to_pil
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 import omni
 from omni import generate as sampling
 from omni.batch import SENSES
-from omni.interface import Audio, Omni
+from omni.interface import Omni
+from omni.items import Audio
 from omni.modality.text import PAD
 from omni.objective.matching import CLASSES
 from omni.pipeline.collate import collate
@@ -154,7 +155,7 @@ def test_a_beam_knows_the_likelihood_of_what_it_found(
     tiny_model: Omni, triplets: tuple[list[Image.Image], list[Audio], list[str]]
 ) -> None:
     images, network = triplets[0], tiny_model.network
-    batch = collate([tiny_model._sample(i) for i in images], tiny_model.tokenizer, network.config)
+    batch = collate(tiny_model._samples(images), tiny_model.tokenizer, network.config)
     with torch.no_grad():
         memory = network.fuse(network.encode("image", batch.parts["image"])).tokens
         language = torch.full((len(images),), tiny_model.tokenizer.language("en"))

@@ -12,6 +12,7 @@
 | muge | the folder of one of three tasks | of its page | Lin 2021 |
 | speech_commands | the unpacked archive | CC BY 4.0 | Warden 2018 |
 | spokencoco | `SpokenCOCO_*.json`, `wavs/`, images of COCO | of its page | Hsu 2021 |
+| stamps | Debian's tuxpaint-stamps-default | GPL-2 and others | Tux Paint |
 | vqav2 | questions, annotations, images of COCO | CC BY 4.0; Flickr's | Goyal 2017 |
 
 Licences are those of the annotations, then of the media where they differ; images of COCO and
@@ -34,6 +35,7 @@ from data.recipes import (
     muge,
     speech_commands,
     spokencoco,
+    stamps,
     vqav2,
 )
 from data.record import Record
@@ -49,6 +51,7 @@ RECIPES: dict[str, Callable[[Path], Iterator[Record]]] = {
     "muge": muge.read,
     "speech_commands": speech_commands.read,
     "spokencoco": spokencoco.read,
+    "stamps": stamps.read,
     "vqav2": vqav2.read,
 }
 """name of a data set -> lists the samples of the copy in a folder"""

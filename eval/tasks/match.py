@@ -14,9 +14,10 @@ def match(bench: Bench) -> Iterator[tuple[str, Score]]:
     """Accuracy over sequences of picture, recording and name: trained, untrained and chance.
 
     One sequence for each concept, its class drawn evenly. What does not belong is that of other
-    concepts, drawn by the seed, a different one for each sense.
+    concepts, drawn by the seed, a different one for each sense. A model that was not trained for it
+    is not asked.
     """
-    for split in SPLITS:
+    for split in SPLITS if bench.model.config.loss.matching else ():
         samples = bench.corpus.queries(split)
         generator = np.random.default_rng((bench.seed, len(samples)))
         kinds = generator.integers(len(CLASSES), size=len(samples))

@@ -36,7 +36,7 @@ def retrieval(bench: Bench) -> Iterator[tuple[str, Score]]:
             yield from directed(bench, bench.control, split, source, target, "untrained/")
         for source, target in JOINT:
             yield from directed(bench, bench.model, split, source, target)
-        for source, target in RERANKED:
+        for source, target in RERANKED if bench.model.config.loss.matching else ():
             yield from directed(bench, bench.model, split, f"reranked {source}", target)
     for source in NOISY:
         yield from directed(bench, bench.model, "new", source, "text")

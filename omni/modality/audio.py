@@ -88,6 +88,11 @@ def frame_mask(lengths: Int[Tensor, "N"], size: int) -> Bool[Tensor, "N T"]:
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
+def whole_frames(kept: Bool[Tensor, "S"], hop: int) -> Bool[Tensor, "F"]:
+    """Log-mel frames of which every sample is kept; what follows the end is not."""
+    return F.pad(F.pad(kept, (2 * hop, 0), value=True), (0, 2 * hop)).unfold(0, 4 * hop, hop).all(1)
+
+
 def add_noise(
     samples: Int16[Tensor, "N S"], lengths: Int[Tensor, "N"], keys: Int[Tensor, "N"]
 ) -> Float[Tensor, "N S"]:

@@ -13,7 +13,14 @@ FLOORS = [
     ["omni.nn"],
     ["omni.objective", "omni.modality"],
     ["omni.network", "omni.pipeline"],
-    ["omni.generate", "omni.pretrained", "omni.presets", "omni.training"],
+    [
+        "omni.generate",
+        "omni.items",
+        "omni.keep",
+        "omni.pretrained",
+        "omni.presets",
+        "omni.training",
+    ],
     ["omni.interface", "omni.preview"],
     ["omni"],  # omni/__init__.py
     ["train", "data", "eval", "omni.__main__", "omni.bench"],

@@ -6,7 +6,7 @@ import typing
 
 from omni.config import Config
 
-MAX_PACKAGE_LINES = 9_000  # all of omni/: 3,200 model and use, 3,500 loader, 2,300 training
+MAX_PACKAGE_LINES = 9_400  # all of omni/: 3,500 model and use, 3,500 loader, 2,400 training
 MAX_FILE_LINES = 299
 MAX_FUNCTION_LINES = 59
 MAX_FIELDS = 64  # each is a flag of train.py; 60 before objectives of three levels

@@ -1,0 +1,40 @@
+"""How fast a run would be: a few steps of it, on the clock."""
+
+import math
+
+import torch
+
+from omni.config import Config
+from omni.pipeline.loader import Loader
+from omni.training.meter import by_part, count_flops, time_calls
+from omni.training.parallel import Parallel
+from omni.training.state import State
+from omni.training.step import Step
+
+WARM_UP, COUNTED = 6, 10
+"""steps"""
+
+
+def measure_step(config: Config, device: torch.device) -> tuple[float, float, int]:
+    """Samples a second, FLOPs a sample and the batch size; a step includes the optimizer."""
+    c = config.train
+    loader = Loader(config.data, c.seed)
+    tokenizer = loader.learn_tokenizer(config.model.text.vocab_size)
+    state = State(config, tokenizer.vocab_size, Parallel(c, device))
+    batches = loader.batches(0, WARM_UP + 2 * COUNTED, tokenizer, config.model)
+    half = torch.autocast(device.type, torch.bfloat16, enabled=c.precision == "bf16")
+
+    def step() -> None:
+        inputs = [next(batches)], state.parallel, state.past, half, c.seed, 1.0
+        work = Step(state.module, *inputs)
+        work.backward()
+        work.statistics.accept()
+        norms = state.parallel.norms(by_part(state.network.named_parameters()))
+        state.update(c.lr, math.hypot(*norms.values()))
+        state.past = work.remember()
+
+    time_calls(step, WARM_UP, device)
+    seconds = time_calls(step, COUNTED, device)
+    flops = sum(count_flops(step, state.network) for _ in range(COUNTED))
+    size = config.data.batch_size
+    return size / seconds, flops / COUNTED / size, size
