@@ -19,6 +19,7 @@ PARTS = (
     "text_decoder",
     "flows.image",
     "flows.audio",
+    "matching",
 )
 REST = "rest"
 GB = 1e9
