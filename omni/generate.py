@@ -41,6 +41,17 @@ def write(
     return ids[torch.arange(len(ids)), log_p.argmax(1)].tolist()
 
 
+@torch.no_grad()
+def log_likelihood(
+    network: Network, memory: Tokens, ids: Int[Tensor, "N L"], language: Int[Tensor, "N"]
+) -> Float[Tensor, "N"]:
+    """How likely the text decoder finds texts, padded after their ends: the logarithm."""
+    decoder, inputs = network.text_decoder, torch.cat([language[:, None], ids[:, :-1]], 1)
+    logits, _ = decoder(inputs, decoder.keys(memory), memory.mask)
+    each = logits.float().log_softmax(-1).gather(2, ids[..., None])[..., 0]
+    return (each * (ids != PAD)).sum(1)
+
+
 def _beams(
     network: Network, memory: Tokens, language: Int[Tensor, "N"], beams: int
 ) -> tuple[Int[Tensor, "N K L"], Float[Tensor, "N K"]]:

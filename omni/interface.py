@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from omni import generate as sampling
 from omni import keep as parts
@@ -22,13 +23,14 @@ from omni.keep import Keep
 from omni.modality.image import to_pil
 from omni.modality.text import Tokenizer
 from omni.network import Fused, Network, stack
-from omni.objective.matching import CLASSES
 from omni.pipeline.collate import collate
 
 CHUNK = 64
 """items that go through the network at once"""
 PAIRS = 256
-"""pairs of which the matching head looks at once"""
+"""pairs that are looked at once when re-ranking"""
+LIKELIHOOD = 0.25
+"""weight of the decoder's word beside the contrast's (docs/log.md has others)"""
 
 
 def load(name: str | Path | None = None, device: str = "auto") -> "Omni":
@@ -76,8 +78,8 @@ class Omni:
     ) -> list[tuple[int, float]]:
         """The `k` best of a gallery (items, or vectors from `embed`): pairs of index and cosine.
 
-        The `rerank` best are looked at again, together with the query (see `rerank`). Raises
-        `ValueError` where that is asked for and the gallery is vectors.
+        The `rerank` best are looked at again (see `rerank`). Raises `ValueError` where that is
+        asked for and the gallery is vectors.
         """
         if rerank and isinstance(gallery, Tensor):
             raise ValueError("to be looked at again a gallery must be items, got vectors")
@@ -92,37 +94,39 @@ class Omni:
             indices = indices[order]
         return list(zip(indices[:k].tolist(), scores[:k].tolist(), strict=True))
 
-    @torch.no_grad()
     def rerank(
         self,
         queries: list[Item],
         gallery: list[Item],
         candidates: Int[Tensor, "Q K"],
         cosines: Float[Tensor, "Q K"],
+        language: str = "en",
     ) -> Float[Tensor, "Q K"]:
         """Scores of some items of a gallery for each query, from its cosines and a closer look.
 
-        The matching head sees query and candidate as one sequence; the logarithm of its
-        probability that all of it belongs together is added to the cosine, in units of the
-        inverse temperature. Each item is encoded once. Raises `ValueError` for a candidate that
-        has a sense of the query.
+        The text decoder says how likely the text of one is for the other; the logarithm, with a
+        weight of `LIKELIHOOD` and in units of the inverse temperature, is added to the cosine.
+        Each item is encoded once. Raises `ValueError` unless either query or candidate, and not
+        both, holds a text.
         """
-        asked, shelf = self._encode(queries), self._encode(gallery)
+        sides = self._samples(queries), self._samples(gallery)
+        code = self.tokenizer.language(language)
+        memories, texts = [self._memories(side) for side in sides], [*map(self._ids, sides)]
         pairs = [(q, g) for q, row in enumerate(candidates.tolist()) for g in row]
-        groups: dict[tuple[str, ...], list[int]] = {}
-        for place, (q, g) in enumerate(pairs):
-            if both := asked[q].keys() & shelf[g].keys():
-                raise ValueError(f"query and candidate must be of other senses, both are {both}")
-            senses = tuple(s for s in SENSES if s in asked[q] or s in shelf[g])
-            groups.setdefault(senses, []).append(place)
-        log_p = torch.empty(len(pairs))
-        for senses, places in groups.items():
-            for chunk in torch.tensor(places).split(PAIRS):
-                items = [asked[q] | shelf[g] for q, g in (pairs[i] for i in chunk.tolist())]
-                tokens = {s: stack([item[s] for item in items]) for s in senses}
-                found = self.network.match(tokens).float().log_softmax(-1)
-                log_p[chunk] = found[:, CLASSES.index(senses)].cpu()
-        return cosines + log_p.view(cosines.shape) / self.network.scale.item()
+        if both := [(q, g) for q, g in pairs if (texts[0][q] is None) == (texts[1][g] is None)]:
+            has = "neither does" if texts[0][both[0][0]] is None else "both do"
+            raise ValueError(f"either query or candidate must hold a text to be re-ranked; {has}")
+        found = []
+        for start in range(0, len(pairs), PAIRS):
+            some = pairs[start : start + PAIRS]
+            memory = [m for q, g in some for m in (memories[0][q], memories[1][g]) if m is not None]
+            ids = [t for q, g in some for t in (texts[0][q], texts[1][g]) if t is not None]
+            inputs = stack(memory), pad_sequence(ids, batch_first=True).to(self.device)
+            languages = torch.full((len(some),), code, device=self.device)
+            with self._half():
+                found.append(sampling.log_likelihood(self.network, *inputs, languages))
+        log_p = torch.cat(found).cpu().view(cosines.shape)
+        return cosines + LIKELIHOOD * log_p / self.network.scale.item()
 
     def generate(
         self,
@@ -170,8 +174,7 @@ class Omni:
             sounds = [Audio(invert(mel).cpu().numpy(), rate) for mel in mels]
             return sounds if keep is None else [parts.restore(sound, keep) for sound in sounds]
 
-        half = self.config.train.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        with self._half():
             against = None
             if negative is not None:
                 (against,) = self._each(self._samples(negative), lambda fused, _: [fused.tokens])
@@ -184,18 +187,34 @@ class Omni:
             made = self._each(samples, write if to == "text" else make)
         return made if isinstance(items, list) else made[0]
 
+    def _half(self) -> torch.autocast:
+        """What the decoders run in: the precision of the training."""
+        half = self.config.train.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
+
     def _each(self, samples: list[Sample], make: Callable[[Fused, list[int]], list]) -> list:
         """What is made of each sample, and of its number; answers in their order."""
         return self._batched(samples, lambda t, some: make(self.network.fuse(*t.values()), some))
 
-    def _encode(self, items: list[Item]) -> list[dict[str, Tokens]]:
-        """The tokens of each item by sense, each a batch of one."""
+    def _memories(self, samples: list[Sample]) -> list[Tokens | None]:
+        """What the text decoder sees of samples that hold no text, each a batch of one."""
+        wordless = [i for i, sample in enumerate(samples) if sample.text is None]
 
-        def apart(tokens: dict[str, Tokens], indices: list[int]) -> list[dict[str, Tokens]]:
-            rows = (slice(i, i + 1) for i in range(len(indices)))
-            return [{s: t[row] for s, t in tokens.items()} for row in rows]
+        def apart(fused: Fused, indices: list[int]) -> list[Tokens]:
+            return [fused.tokens[i : i + 1] for i in range(len(indices))]
 
-        return self._batched(self._samples(items), apart)
+        found: list[Tokens | None] = [None] * len(samples)
+        for i, tokens in zip(
+            wordless, self._each([samples[i] for i in wordless], apart), strict=True
+        ):
+            found[i] = tokens
+        return found
+
+    def _ids(self, samples: list[Sample]) -> list[Tensor | None]:
+        """The token ids of samples that hold a text."""
+        size = self.config.model.text.max_tokens
+        texts = [sample.text for sample in samples]
+        return [None if t is None else torch.tensor(self.tokenizer.encode(t, size)) for t in texts]
 
     @torch.no_grad()
     def _batched(

@@ -79,7 +79,7 @@ def test_retrieval_ranks_a_gallery(
     assert [s for _, s in again] == pytest.approx([s for _, s in answers], abs=1e-5)
 
 
-def test_the_matching_head_tells_what_belongs_together_and_ranks_by_it(
+def test_the_matching_head_tells_what_belongs_together(
     tiny_model: Omni, triplets: tuple[list[Image.Image], list[Audio], list[str]]
 ) -> None:
     images, sounds, texts = triplets
@@ -89,14 +89,27 @@ def test_the_matching_head_tells_what_belongs_together_and_ranks_by_it(
     wrong += zip(images, [*texts[1:], texts[0]], strict=True)
     together = torch.tensor([CLASSES.index(SENSES), CLASSES.index(("image", "text"))])
     together = together.repeat_interleave(count)[:, None]
-    # What belongs together is found without the cosines, by the head alone.
-    every, blind = torch.arange(count).repeat(count, 1), torch.zeros(count, count)
     for model, learned in ((tiny_model, True), (tiny_model.untrained(), False)):
         likely, unlikely = (model.match(x).gather(1, together) for x in (right, wrong))
         assert ((likely > unlikely).float().mean() > 0.85) == learned
-        scores = model.rerank(images, texts, every, blind)
-        found = (scores.argmax(1) == every[0]).float().mean()
-        assert (found > 0.5) == learned, found
+
+
+def test_the_decoder_alone_finds_the_text_of_a_picture_and_the_picture_of_a_text(
+    tiny_model: Omni, triplets: tuple[list[Image.Image], list[Audio], list[str]]
+) -> None:
+    """Re-ranked without the cosines, which would give the answer."""
+    images, sounds, texts = triplets
+    every = torch.arange(len(texts)).repeat(len(texts), 1)
+    blind = torch.zeros(every.shape)
+    for model, learned in ((tiny_model, True), (tiny_model.untrained(), False)):
+        for queries, gallery in ((images, texts), (texts, images), (sounds, texts)):
+            scores = model.rerank(list(queries), list(gallery), every, blind)
+            found = (scores.argmax(1) == every[0]).float().mean()
+            assert (found > 0.5) == learned, found
+    # It is a logarithm, of the whole text, its end included.
+    one = tiny_model.rerank(images[:1], texts[:1], every[:1, :1], blind[:1, :1])
+    longer = tiny_model.rerank(images[:1], [f"{texts[0]} circle"], every[:1, :1], blind[:1, :1])
+    assert longer < one < 0
 
 
 def test_a_gallery_is_looked_at_again(
@@ -111,8 +124,10 @@ def test_a_gallery_is_looked_at_again(
     assert all(score < cosines[i] for i, score in again)  # by a logarithm of what is below 1
     with pytest.raises(ValueError, match="must be items, got vectors"):
         tiny_model.retrieve(texts[0], tiny_model.embed(images), rerank=5)
-    with pytest.raises(ValueError, match="of other senses"):
+    with pytest.raises(ValueError, match="must hold a text to be re-ranked; both do"):
         tiny_model.retrieve(texts[0], [*images, texts[1]], rerank=100)
+    with pytest.raises(ValueError, match="must hold a text to be re-ranked; neither does"):
+        tiny_model.retrieve(triplets[1][0], images, rerank=3)
 
 
 def test_every_direction_is_generated_and_the_seed_decides(

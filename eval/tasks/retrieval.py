@@ -1,7 +1,7 @@
 """Retrieval: which of all concepts does a picture, a name or a recording mean?
 
 Six directions, then joint queries of two senses, each against one item for every concept of the
-split; pictures and names once more after the matching head has looked at the best of them.
+split; pictures and names once more after the text decoder has looked at the best of them.
 Queries of concepts that training never met are asked of the same gallery and reported under
 `unseen-`. R@k is hit rate, as in CLIP (Radford et al. 2021) and Karpathy's splits.
 """
@@ -23,7 +23,7 @@ JOINT = [("audio+image", "text"), ("audio+text", "image"), ("image+text", "audio
 NOISY = ["noisy audio", "noisy audio+image"]
 RERANKED = [("image", "text"), ("text", "image")]
 TOP = 20
-"""of the best by cosine are looked at again by the matching head"""
+"""of the best by cosine are looked at again by the text decoder"""
 SHOWN = [("audio", "image"), ("text", "image"), ("image", "text")]
 DEPTHS = (1, 5, 10)
 
@@ -36,7 +36,7 @@ def retrieval(bench: Bench) -> Iterator[tuple[str, Score]]:
             yield from directed(bench, bench.control, split, source, target, "untrained/")
         for source, target in JOINT:
             yield from directed(bench, bench.model, split, source, target)
-        for source, target in RERANKED if bench.model.config.loss.matching else ():
+        for source, target in RERANKED:
             yield from directed(bench, bench.model, split, f"reranked {source}", target)
     for source in NOISY:
         yield from directed(bench, bench.model, "new", source, "text")
