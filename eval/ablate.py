@@ -9,6 +9,7 @@ runs/ablate/PRESET.md.
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("objectives", nargs="*", help="fields of LossConfig; all")
     parser.add_argument("--minutes", type=float, default=22.0, help="of training, each")
     given = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     rows = {}
     try:
         for objective, weight in variants(PRESETS[given.preset](), given.objectives).items():

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parse.error(f"--limit must be at least 1, got {given.limit}")
     if not (run := Path(given.run)).is_dir():
         parse.error(f"{run} is no folder of a run: train one, or name another")
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     try:
         corpus, model = Corpus(given.data), omni.load(str(run))
     except (ValueError, OSError) as error:
