@@ -25,6 +25,7 @@ from typing import Any
 import torch
 import tyro
 
+from omni import warm
 from omni.batch import Batch
 from omni.config import Config
 from omni.interface import Omni, pick_device
@@ -103,7 +104,7 @@ class Training:
     """One start of a run, from its checkpoint to its end."""
 
     def __init__(self, config: Config, run: Path, parallel: Parallel, stack: ExitStack) -> None:
-        self.config, self.run, self.parallel = config, run, parallel
+        self.config, self.run, self.parallel = warm.resolve(config), run, parallel
         data, c = config.data, config.train
         self.store = Store(run, parallel.number, parallel.processes, parallel.timeout)
         parallel.barrier()  # the first has cleared up what a kill left behind
@@ -134,8 +135,8 @@ class Training:
         if folder:
             self.tokenizer = Tokenizer.load(folder / "tokenizer.json")
         else:
-            self.tokenizer = self.loader.learn_tokenizer(self.config.model.text.vocab_size)
-        self.state = State(self.config, self.tokenizer.vocab_size, self.parallel)
+            self.tokenizer = self.loader.make_tokenizer(self.config.model.text)
+        self.state = State(self.config, self.tokenizer, self.parallel, fresh=folder is None)
         if self.parallel.first:
             self.store.check_room(self.state.num_bytes)
         told = self._take_over(folder, changed) if folder else None
@@ -223,8 +224,7 @@ class Training:
                 state.past = step.remember()
         else:
             state.network.zero_grad()
-        state.step += 1
-        state.position += 1
+        state.advance()
         self.log.advance()
         if state.step % c.log_every == 0 or state.step == c.steps:
             told = {"loss": config.loss.total(told)} | told | {"norm": norm, "lr": rate}

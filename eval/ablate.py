@@ -27,7 +27,7 @@ from omni.training.pace import measure_step
 
 FOLDER = Path("runs/ablate")
 TASKS = ("retrieval", "match", "caption", "transcribe")
-NOT_OBJECTIVES = {"memory"}
+NOT_OBJECTIVES = {"memory", "pairs"}
 SWITCHED_ON = 0.25
 """weight of an objective that is off in the preset"""
 FIGURES = {

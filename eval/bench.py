@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from eval.corpus import Corpus, Item, choose, item
+from eval.corpus import Corpus, Item, choose, item, noisy, picture
 from eval.judge import SETTINGS, Judge, load_or_train
 from omni import Omni
 from omni.batch import Sample
@@ -78,12 +78,26 @@ class Bench:
             )
         return self._judges[sense]
 
+    def item(self, sample: Sample, senses: str) -> Item:
+        """The sample in `senses`, joined by +, or in "noisy audio" or "noisy audio+image"."""
+        plain = senses.removeprefix("noisy ")
+        if plain == senses:
+            return item(sample, senses)
+        speech = noisy(sample, self.snr, self.seed)
+        return (speech, picture(sample)) if plain.endswith("+image") else speech
+
+    def condition(self, senses: str) -> str:
+        """What is to be said of the protocol of a source."""
+        return f"white noise at {self.snr:g} dB SNR" if senses.startswith("noisy ") else ""
+
     def untrained(
         self, samples: list[Sample], source: str, to: str
     ) -> tuple[list[Sample], list[Any]]:
         """A few of the samples, and what the control makes from their `source`."""
         few = choose(samples, CONTROLS, self.seed)
-        return few, self.control.generate([item(s, source) for s in few], to=to, seed=self.seed)
+        return few, self.control.generate(
+            [self.item(s, source) for s in few], to=to, seed=self.seed
+        )
 
     def vectors(
         self, model: Omni, key: tuple[str, str], samples: Sequence[Sample], make: Callable

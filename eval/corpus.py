@@ -1,6 +1,7 @@
 """The corpus as the tasks see it: samples of a split, as items for `embed` and `generate`."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -20,15 +21,16 @@ class Corpus:
     """The shards of one folder, read on first use.
 
     Args:
-        path: folder that holds `train-*.tar`, `test-*.tar` and `new-*.tar`.
+        path: folder that holds SPLIT-*.tar of every split in `splits`.
 
     Raises:
         ValueError: the folder holds no shard of one of the splits.
     """
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        for split in ("train", *SPLITS):
+    def __init__(self, path: str | Path, splits: Sequence[str] = ("train", *SPLITS)):
+        self.path, self.splits = Path(path), splits
+        self._samples: dict[str, list[Sample]] = {}
+        for split in splits:
             if not any(self.path.glob(f"{split}-*.tar")):
                 raise ValueError(
                     f"{self.path} holds no {split}-*.tar: run `python -m data.prepare`"
@@ -43,10 +45,16 @@ class Corpus:
                 whole.update(hashlib.file_digest(file, "sha256").hexdigest().encode())
         return whole.hexdigest()
 
-    @cached_property
+    def samples(self, split: str) -> list[Sample]:
+        """All samples of a split."""
+        if split not in self._samples:
+            self._samples[split] = list(read_samples(str(self.path), split))
+        return self._samples[split]
+
+    @property
     def train(self) -> list[Sample]:
         """The training samples; some have no recording."""
-        return list(read_samples(str(self.path), "train"))
+        return self.samples("train")
 
     @cached_property
     def test(self) -> list[Sample]:
@@ -65,8 +73,10 @@ class Corpus:
         return {concept(sample): sample.text or "" for sample in samples}
 
     def gallery(self, split: str) -> list[Sample]:
-        """The samples of `test` or `new`: every concept once, unseen ones included."""
-        return {"test": self.test, "new": self.new}[split]
+        """The complete samples of a split: of emoji every concept once, unseen ones included."""
+        return {"test": lambda: self.test, "new": lambda: self.new}.get(
+            split, lambda: self._complete(split)
+        )()
 
     def queries(self, split: str, limit: int | None = None, seed: int = 0) -> list[Sample]:
         """Samples of `split` whose concept is in training, at most `limit` chosen by `seed`."""
@@ -74,8 +84,7 @@ class Corpus:
         return seen if limit is None else choose(seen, limit, seed)
 
     def _complete(self, split: str) -> list[Sample]:
-        samples = read_samples(str(self.path), split)
-        return [s for s in samples if None not in (s.image, s.audio, s.text)]
+        return [s for s in self.samples(split) if None not in (s.image, s.audio, s.text)]
 
 
 def is_seen(sample: Sample) -> bool:

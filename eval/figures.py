@@ -16,7 +16,7 @@ import PIL.Image
 import soundfile
 
 from eval.corpus import Item
-from omni import Audio
+from omni import Audio, Video
 
 WIDTH, HEIGHT = 220.0, 92.0
 
@@ -29,6 +29,8 @@ def media(shown: Item, alt: str) -> str:
         return sound(shown, alt)
     if isinstance(shown, PIL.Image.Image):
         return picture(shown, alt)
+    if isinstance(shown, Video):
+        shown = (*shown.frames, shown.audio) if shown.audio else shown.frames
     return " ".join(media(part, alt) for part in shown)
 
 

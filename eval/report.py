@@ -42,6 +42,18 @@ document.addEventListener("click", event => {
 """
 
 
+EMOJI = (
+    "One model for image, text and speech, trained from nothing on emoji: their pictures by "
+    "several design teams, their names, and recordings of the names. <em>test</em> holds pictures "
+    "and recordings that training did not see, by teams and voices that it did; <em>new</em> those "
+    "of a team and of voices that it never met."
+)
+STAMPS = (
+    "One model for image, text and speech, trained on Tux Paint's stamps: drawings, photographs, "
+    "captions and human voices in many languages."
+)
+
+
 def write_report(run: Path, results: Results, meta: Mapping, examples: Sequence[Example]) -> None:
     """Writes the report beside the results."""
     (run / "report.html").write_text(report(run, results, meta, examples))
@@ -74,13 +86,10 @@ def header(results: Results, meta: Mapping) -> str:
             facts.append(f"<div><dt>{words}</dt><dd>{value}<small>{small}</small></dd></div>")
     return (
         f"<h1>{escape(meta['config'])}</h1>"
-        '<p class="lead">One model for image, text and speech, trained from nothing on emoji: '
-        "their pictures by several design teams, their names, and recordings of the names. "
+        f'<p class="lead">{STAMPS if "held" in meta["galleries"] else EMOJI} '
         f"Measured at step {meta['step']:,}.</p>"
         + (f'<dl class="facts">{"".join(facts)}</dl>' if facts else "")
-        + '<div class="protocol"><p><em>test</em> holds pictures and recordings that training did '
-        "not see, by teams and voices that it did; <em>new</em> those of a team and of voices "
-        f"that it never met. {escape(protocol(meta))}</p></div>"
+        + f'<div class="protocol"><p>{escape(protocol(meta))}</p></div>'
     )
 
 
@@ -205,6 +214,11 @@ def footer(meta: Mapping) -> str:
     return (
         f"<footer><p><code>{escape(meta['command'])}</code></p><p>{escape(took)}. "
         f"{escape(meta['time'])}. Data <code>{meta['data']}</code>.</p>"
-        f"<p>Pictures by {escape(', '.join(meta['licences']))}; see LICENSES.md beside the "
-        "data.</p></footer>"
+        + (
+            f"<p>Pictures by {escape(', '.join(meta['licences']))}; see LICENSES.md beside the "
+            "data.</p>"
+            if meta["licences"]
+            else ""
+        )
+        + "</footer>"
     )

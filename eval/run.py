@@ -25,7 +25,8 @@ from eval.judge import sha256
 from eval.metrics import Score
 from eval.report import write_report
 from eval.table import markdown, tables, terminal
-from eval.tasks import TASKS
+from eval.tasks import KNOWN, ON_REQUEST, STAMPS, TASKS
+from eval.tasks.stamps import SPLITS as STAMP_SPLITS
 from omni.pretrained import find
 
 
@@ -41,7 +42,11 @@ def parser() -> Parser:
     """The arguments."""
     built = Parser(prog="python -m eval.run", description="Measures a trained model.")
     built.add_argument("run", nargs="?", default="runs/demo", help="folder of the run")
-    built.add_argument("tasks", nargs="*", metavar="task", help=f"of {', '.join(TASKS)}; or all")
+    tasks = (
+        f"of {', '.join(TASKS)}, or all of these; {', '.join(ON_REQUEST)}; of stamps "
+        f"(--data data/stamps) {', '.join(STAMPS)}"
+    )
+    built.add_argument("tasks", nargs="*", metavar="task", help=tasks)
     built.add_argument("--data", default="data/sample", help="folder of the shards")
     built.add_argument("--seed", type=int, default=0, help="subsets, noise, sampling, bootstrap")
     built.add_argument("--limit", type=int, default=256, help="items made a direction")
@@ -54,15 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parse = parser()
     given = parse.parse_args(arguments)
     for task in given.tasks:
-        if task not in TASKS:
-            parse.error(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+        if task not in KNOWN:
+            parse.error(f"task must be one of {', '.join(KNOWN)}, got {task!r}")
+    if {*given.tasks} & {*STAMPS} and {*given.tasks} - {*STAMPS}:
+        parse.error(f"{', '.join(STAMPS)} are measured apart: they are of other shards")
+    splits = STAMP_SPLITS if {*given.tasks} & {*STAMPS} else ("train", *SPLITS)
     if given.limit < 1:
         parse.error(f"--limit must be at least 1, got {given.limit}")
     if not (run := Path(given.run)).is_dir():
         parse.error(f"{run} is no folder of a run: train one, or name another")
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     try:
-        corpus, model = Corpus(given.data), omni.load(str(run))
+        corpus, model = Corpus(given.data, splits), omni.load(str(run))
     except (ValueError, OSError) as error:
         parse.error(" ".join(str(error).split()))
     bench = Bench(
@@ -95,7 +103,7 @@ def measure_all(
             bench.note = lambda text, row=row, task=task: progress.update(
                 row, description=f"{task}: {text}"
             )
-            for name, score in TASKS[task](bench):
+            for name, score in KNOWN[task](bench):
                 results[name] = score
                 bench.note(f"{name} {score.value:.3f}")
             seconds[task] = round(time.perf_counter() - start, 1)
@@ -116,8 +124,8 @@ def describe(
         "limit": bench.limit,
         "snr": bench.snr,
         "data": bench.corpus.digest,
-        "licences": licences(bench.corpus),
-        "galleries": {split: len(bench.corpus.gallery(split)) for split in SPLITS},
+        "licences": licences(bench),
+        "galleries": {split: len(bench.corpus.gallery(split)) for split in measured(bench)},
         "machine": f"{platform.machine()}, {cpu_name()}, {os.cpu_count()} cores",
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -135,10 +143,15 @@ def checkpoint(run: Path) -> dict[str, Any]:
     return {"step": step, "weights": sha256(folder / "model.safetensors")}
 
 
-def licences(corpus: Corpus) -> list[str]:
-    """Who drew the pictures that the report shows, and under which licence."""
-    shown = [sample.meta for split in SPLITS for sample in corpus.gallery(split)]
-    return sorted({f"{meta.get('style')} ({meta.get('licence')})" for meta in shown})
+def measured(bench: Bench) -> list[str]:
+    """The splits of the corpus but the one for training."""
+    return [split for split in bench.corpus.splits if split != "train"]
+
+
+def licences(bench: Bench) -> list[str]:
+    """Who drew the pictures that the report shows, and under which licence, as far as is told."""
+    metas = [sample.meta for split in measured(bench) for sample in bench.corpus.gallery(split)]
+    return sorted({f"{meta['style']} ({meta['licence']})" for meta in metas if "licence" in meta})
 
 
 def cpu_name() -> str:

@@ -10,8 +10,8 @@ import rich.table
 from eval.metrics import Score
 
 NAME = re.compile(
-    r"((?P<control>untrained|chance)/)?(?P<split>(unseen-)?(test|new))/(?P<task>[a-z]+)/"
-    r"(?P<direction>((noisy|direct|reranked) )?[a-z]+(\+[a-z]+)*->[a-z]+)/"
+    r"((?P<control>untrained|chance)/)?(?P<split>(unseen-)?(test|new)|held)/(?P<task>[a-z]+)/"
+    r"(?P<direction>((noisy|direct|reranked) )?[a-z]+(-[a-z]{2})?(\+[a-z]+)*->[a-z]+(-[a-z]{2})?)/"
     r"(?P<metric>[A-Za-z0-9@_]+)"
 )
 """Every result but the judge's accuracy on real items, `real/SPLIT/SENSE/judged`."""
@@ -22,6 +22,8 @@ TITLES = {
     "match": "Matching",
     "write": "Writing",
     "make": "Drawing and speaking",
+    "steps": "Steps of making, one candidate",
+    "stamps": "Stamps: real voices, by caption",
 }
 Results = Mapping[str, Score]
 
@@ -53,6 +55,8 @@ def tables(results: Results) -> list[Table]:
         ("match", ("match",), ("test", "new"), ["accuracy"]),
         ("write", ("caption", "transcribe"), ("test", "new"), ["exact", "CER"]),
         ("make", ("draw", "speak"), ("test", "new"), ["judged", "real", "share"]),
+        ("steps", ("steps",), ("test",), [f"judged@{n}" for n in (2, 4, 8, 16, 50)]),
+        ("stamps", ("stamps", "video"), ("test", "held"), ["R@1", "exact"]),
     ]
     built = []
     for title, tasks, splits, metrics in plans:
@@ -142,6 +146,18 @@ def markdown(results: Results, meta: Mapping) -> str:
 
 def protocol(meta: Mapping) -> str:
     """How the figures were measured, in a few sentences."""
+    told = (
+        f"Seed {meta['seed']}, data {meta['data'][:12]}, torch {meta['torch']}, "
+        f"{meta['threads']} threads, {meta['machine']}."
+    )
+    if "held" in meta["galleries"]:
+        return (
+            "Stamps: galleries are the captions of a split in one language, each once; an answer "
+            "is right if it is the caption, whichever stamp it is of. test: stamps that training "
+            "never met; held: recordings of known stamps, whose name in that language was never "
+            "heard. Videos: a picture of test that moves, and a recording that names it. "
+            f"Intervals: 95 %, bootstrap over queries, 1,000 resamples. {told}"
+        )
     sizes = " and ".join(f"{size:,} ({split})" for split, size in meta["galleries"].items())
     return (
         f"Retrieval: every concept of the split is in the gallery, {sizes} items; queries are the "
@@ -153,8 +169,7 @@ def protocol(meta: Mapping) -> str:
         "other. Pictures from speech and speech from pictures go by way of a text that the model "
         "writes; direct: without. Noisy speech: white "
         f"noise at {meta['snr']:g} dB. Intervals: 95 %, bootstrap over queries, 1,000 resamples. "
-        f"Seed {meta['seed']}, data {meta['data'][:12]}, torch {meta['torch']}, "
-        f"{meta['threads']} threads, {meta['machine']}."
+        f"{told}"
     )
 
 

@@ -1,7 +1,7 @@
 """One model for image, text and audio: `load`, `read`, and `Omni.embed / retrieve / generate`."""
 
 from omni.interface import Omni, load
-from omni.items import Audio, Item, read
+from omni.items import Audio, Item, Video, read
 from omni.keep import Keep
 
-__all__ = ["Audio", "Item", "Keep", "Omni", "load", "read"]
+__all__ = ["Audio", "Item", "Keep", "Omni", "Video", "load", "read"]

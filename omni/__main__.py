@@ -1,6 +1,7 @@
 """The command line: python -m omni embed | search | caption | transcribe | draw | speak | bench.
 
-An argument is a file if its name ends like a picture, a recording or a .txt, and a text otherwise;
+An argument is a file if its name ends like a picture, a recording, a video or a .txt, and a text
+otherwise;
 "-" reads arguments from standard input, a line each. A damaged or missing file is reported in one
 line and the rest is still done; the exit code is then 2.
 """
@@ -19,8 +20,9 @@ from omni.interface import Omni, load
 from omni.items import Audio, Item, read
 from omni.keep import Keep
 from omni.pipeline.formats import IMAGES, SOUNDS
+from omni.pipeline.video import CONTAINERS
 
-FILES = (*IMAGES, *SOUNDS, "txt")
+FILES = (*IMAGES, *SOUNDS, *CONTAINERS, "txt")
 EXAMPLES = """examples:
   omni draw "a red apple" --out drawings
   omni speak "a red apple" picture.png --out spoken
@@ -71,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     helps = {
         "embed": "unit vectors of pictures, recordings or texts, as JSON lines",
         "search": "the best of a gallery for each query",
-        "caption": "name what a picture shows",
+        "caption": "name what a picture or a video shows",
         "transcribe": "write down what a recording says",
         "draw": "a picture of a text or a recording",
         "speak": "speech from a text or a picture",

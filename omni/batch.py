@@ -19,7 +19,8 @@ class Sample:
     """One decoded sample of a shard. A sense that the shard does not hold is None."""
 
     key: str
-    image: UInt8[Tensor, "3 H W"] | None = None
+    image: UInt8[Tensor, "*F 3 H W"] | None = None
+    """a picture, or the F frames of a video"""
     audio: Int16[Tensor, "S"] | None = None
     text: str | None = None
     language: str = "en"

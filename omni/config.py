@@ -16,6 +16,8 @@ class ImageConfig:
 
     encoder: str = "resnet10t"
     """any timm model name; its last feature map (or its patch tokens) is the sequence"""
+    pretrained: str = ""
+    """weights that it begins with: a file of them, or "timm" for those that timm downloads"""
     size: int = 64
     """side of the square that encoder and decoder see, in pixels"""
     patch: int = 16
@@ -49,11 +51,15 @@ class TextConfig:
     """Text: a transformers encoder and a causal decoder over one byte-level vocabulary."""
 
     encoder: str = "modernbert"
-    """a model type of transformers, built with the width and depth given here"""
+    """a model type of transformers, built with the width and depth given here; or the settings of
+    one as JSON, built as they say"""
+    pretrained: str = ""
+    """folder or hub name of a transformers encoder that takes the place of `encoder`, with its
+    weights; its tokenizer becomes that of the model"""
     vocab_size: int = 800
     max_tokens: int = 20
     ngrams: int = 16_384
-    """rows of the encoder's table for runs of two to four tokens"""
+    """rows of the encoder's table for runs of tokens, or of letters if it is pretrained"""
     depth: int = 1
     decoder_depth: int = 2
 
@@ -102,6 +108,8 @@ class DataConfig:
     """share of damaged samples above which training stops"""
     foreign: float = 0.5
     """share of samples without speech whose text is taken in another language than English"""
+    languages: tuple[str, ...] = ()
+    """of those others; none: all that there are"""
     extra_texts: int = 192
     """more texts in a batch, without picture and sound: candidates for the contrast"""
     shuffled: bool = False
@@ -113,7 +121,9 @@ class LossConfig:
     """Weight of each objective, where 0 switches it off; and how much the decoders are shown."""
 
     contrastive: float = 1.0
-    """of every pair of senses"""
+    """of each of the pairs"""
+    pairs: tuple[str, ...] = ("image+text", "audio+text", "image+audio")
+    """senses that are compared: each counts alike, however few items of it there are"""
     joint: float = 0.25
     """contrast of two senses together with the third"""
     within: float = 0.5
@@ -151,6 +161,10 @@ class TrainConfig:
     """largest norm of the gradient"""
     ema: float = 0.995
     """decay of the averaged weights, with which the model is evaluated and used"""
+    frozen: tuple[str, ...] = ()
+    """parts of the network that do not learn, such as encoders.image.backbone"""
+    thaw: float = 1.0
+    """share of the steps after which they do"""
     seed: int = 0
     device: str = "auto"
     precision: str = "bf16"

@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from omni import chunks, pretrained
 from omni import generate as sampling
 from omni import keep as parts
-from omni import pretrained
 from omni.batch import SENSES, Sample, Tokens
 from omni.config import Config
 from omni.items import Audio, Item, to_sample
@@ -150,13 +150,17 @@ class Omni:
         that the model's own vectors find the best (see `omni.generate`). A picture or speech of
         what comes without text is made from the text that the model writes of it, as in a chain
         of modalities (SpeechGPT, arXiv:2305.11000); with `direct` it is made from the source
-        itself. Item i of a list is drawn from (seed, i). Raises `ValueError` for a value out of
-        range.
+        itself. A recording longer than the model takes is written down in pieces, and a long text
+        is spoken in pieces (see `omni.chunks`). Item i of a list is drawn from (seed, i). Raises
+        `ValueError` for a value out of range.
         """
         _check(to, {"steps": steps, "candidates": candidates})
         if to == "text" and (negative is not None or keep is not None):
             raise ValueError("negative and keep shape pictures and speech; to is 'text'")
-        samples, code = self._samples(items), self.tokenizer.language(language)
+        pieces = self._pieces(items, to if keep is None else "")
+        samples = self._samples([piece for some in pieces for piece in some])
+        seeds = chunks.seeds(pieces, seed * 1_000_003)
+        code = self.tokenizer.language(language)
         given = None if keep is None else parts.given(keep, to, self.network)
 
         def write(fused: Fused, indices: list[int]) -> list[str]:
@@ -165,7 +169,7 @@ class Omni:
             return [self.tokenizer.decode(row) for row in ids]
 
         def make(fused: Fused, indices: list[int]) -> list[Any]:
-            generators = [torch.Generator().manual_seed(seed * 1_000_003 + i) for i in indices]
+            generators = [torch.Generator().manual_seed(seeds[i]) for i in indices]
             signals, frames = sampling.make(self.network, to, fused, generators, how)
             if to == "image":
                 return [to_pil(pixels) for pixels in signals]
@@ -179,13 +183,23 @@ class Omni:
             if negative is not None:
                 (against,) = self._each(self._samples(negative), lambda fused, _: [fused.tokens])
             how = sampling.Sampling(steps, guidance, candidates, against, given)
-            wordless = [i for i, sample in enumerate(samples) if sample.text is None]
-            if to != "text" and wordless and not direct:
-                words = self._each([samples[i] for i in wordless], write)
-                for i, text in zip(wordless, words, strict=True):
-                    samples[i] = Sample("query", text=text)
-            made = self._each(samples, write if to == "text" else make)
-        return made if isinstance(items, list) else made[0]
+            if to != "text" and not direct:
+                samples = self._worded(samples, write)
+            made = iter(self._each(samples, write if to == "text" else make))
+        whole = [chunks.join([next(made) for _ in some]) for some in pieces]
+        return whole if isinstance(items, list) else whole[0]
+
+    def _worded(self, samples: list[Sample], write: Callable) -> list[Sample]:
+        """The same, with texts in the place of those that have none."""
+        wordless = [i for i, sample in enumerate(samples) if sample.text is None]
+        words = self._each([samples[i] for i in wordless], write)
+        texts = {i: Sample("query", text=text) for i, text in zip(wordless, words, strict=True)}
+        return [texts.get(i, sample) for i, sample in enumerate(samples)]
+
+    def _pieces(self, items: Item | list[Item], to: str) -> list[list[Item]]:
+        """Each item as it is, or in pieces where it is too long to be written down or spoken."""
+        several = items if isinstance(items, list) else [items]
+        return [chunks.split(item, to, self.config.model, self.tokenizer) for item in several]
 
     def _half(self) -> torch.autocast:
         """What the decoders run in: the precision of the training."""
@@ -220,20 +234,31 @@ class Omni:
     def _batched(
         self, samples: list[Sample], make: Callable[[dict[str, Tokens], list[int]], list]
     ) -> list:
-        """Runs samples of the same senses through the encoders together."""
-        groups: dict[tuple[str, ...], list[int]] = {}
+        """Runs samples of the same senses, and as many frames, through the encoders together."""
+        groups: dict[tuple[tuple[str, ...], int], list[int]] = {}
         for index, sample in enumerate(samples):
             senses = tuple(s for s in sorted(SENSES) if getattr(sample, s) is not None)
-            groups.setdefault(senses, []).append(index)
+            groups.setdefault((senses, num_frames(sample)), []).append(index)
         answers: dict[int, Any] = {}
-        for senses, members in groups.items():
-            for start in range(0, len(members), CHUNK):
-                indices = members[start : start + CHUNK]
-                batch = collate([samples[i] for i in indices], self.tokenizer, self.config.model)
-                parts = batch.to(self.device).parts
-                tokens = {s: self.network.encode(s, parts[s]) for s in senses}
+        for (senses, frames), members in groups.items():
+            for some in torch.tensor(members).split(max(1, CHUNK // frames)):
+                indices = some.tolist()
+                chosen = [samples[i] for i in indices]
+                tokens = {s: self._encode(s, chosen, frames) for s in senses}
                 answers.update(zip(indices, make(tokens, indices), strict=True))
         return [answers[index] for index in range(len(samples))]
+
+    def _encode(self, sense: str, samples: list[Sample], frames: int) -> Tokens:
+        """The tokens of samples that have a sense, of pictures so many each."""
+        content = [getattr(sample, sense) for sample in samples]
+        if sense == "image":
+            content = [frame for x in content for frame in x.view(-1, *x.shape[-3:])]
+        alone = [Sample("query", **{sense: one}) for one in content]
+        batch = collate(alone, self.tokenizer, self.config.model)
+        part = batch.to(self.device).parts[sense]
+        if sense == "image" and frames > 1:
+            return self.network.encode_frames(part, frames)
+        return self.network.encode(sense, part)
 
     def _samples(self, items: Item | list[Item]) -> list[Sample]:
         if isinstance(items, list) and not items:
@@ -243,6 +268,11 @@ class Omni:
             items if isinstance(items, list) else [items],
         )
         return [to_sample(item, rate) for item in items]
+
+
+def num_frames(sample: Sample) -> int:
+    """Of its video; 1 where it has a picture or none."""
+    return 1 if sample.image is None or sample.image.ndim == 3 else len(sample.image)
 
 
 def _check(to: str, counts: dict[str, int]) -> None:

@@ -1,7 +1,7 @@
-"""What goes into a model and comes out of it: texts, pictures and sound; from files, to samples."""
+"""What goes into a model and comes out: texts, pictures, sound, video; from files, to samples."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from omni.batch import Sample
 from omni.modality.audio import to_int16
 from omni.pipeline.decode import decode_audio, decode_image
 from omni.pipeline.formats import IMAGES, SOUNDS
+from omni.pipeline.video import CONTAINERS, decode_video
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +34,19 @@ class Audio:
         Path(path).write_bytes(file.getvalue())  # soundfile hardly tells of a full disk
 
 
-Item = str | Image.Image | Audio | Sequence["str | Image.Image | Audio"]
-"""a text, a picture, a sound, or a tuple of these: one query of several senses"""
+@dataclass(frozen=True, eq=False)
+class Video:
+    """Pictures of one size in the order of time, at even distances, and the sound beside them."""
+
+    frames: Sequence[Image.Image]
+    audio: Audio | None = None
 
 
-def read(path: str | Path) -> str | Image.Image | Audio:
+Item = str | Image.Image | Audio | Video | Sequence["str | Image.Image | Audio | Video"]
+"""a text, a picture, a sound, a video, or a tuple of these: one query of several senses"""
+
+
+def read(path: str | Path) -> str | Image.Image | Audio | Video:
     """A file as an item. Raises `ValueError` for an unknown ending or damaged contents."""
     path = Path(path)
     extension = path.suffix.lower().removeprefix(".")
@@ -46,33 +56,57 @@ def read(path: str | Path) -> str | Image.Image | Audio:
         if extension in IMAGES:
             return Image.fromarray(decode_image(path.read_bytes()).permute(1, 2, 0).numpy())
         if extension in SOUNDS:
-            samples, rate = decode_audio(path.read_bytes())
-            return Audio(samples.numpy().astype(np.float32) / 32768, rate)
+            return _audio(*decode_audio(path.read_bytes()))
+        if extension in CONTAINERS:
+            pixels, samples, rate = decode_video(path.read_bytes(), extension)
+            frames = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in pixels]
+            return Video(frames, None if samples is None else _audio(samples, rate))
         if extension == "txt":
             return path.read_text(encoding="utf-8").strip()
     except Exception as error:
         raise ValueError(f"{path}: {error}") from error
-    known = ", ".join((*IMAGES, *SOUNDS, "txt"))
+    known = ", ".join((*IMAGES, *SOUNDS, *CONTAINERS, "txt"))
     raise ValueError(f"{path}: the ending must be one of {known}")
 
 
+def _audio(samples: Tensor, rate: int) -> Audio:
+    return Audio(samples.numpy().astype(np.float32) / 32768, rate)
+
+
+def _pixels(picture: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+
+
 def to_sample(item: Item, sample_rate: int) -> Sample:
-    """An item as a sample of the loader. Raises `ValueError` for what is none."""
+    """An item as a sample of the loader. Raises `ValueError` for what is none.
+
+    The picture of a video has one dimension more, of its frames.
+    """
     found: dict[str, Any] = {}
     for value in item if isinstance(item, list | tuple) else (item,):
-        if isinstance(value, str):
-            sense, content = "text", value
-        elif isinstance(value, Image.Image):
-            pixels = np.array(value.convert("RGB"))
-            sense, content = "image", torch.from_numpy(pixels).permute(2, 0, 1)
-        elif isinstance(value, Audio):
-            sense, samples = "audio", torch.from_numpy(value.samples)
-            content = to_int16(samples, value.sample_rate, sample_rate)
-        else:
-            raise ValueError(f"an item must be str, PIL.Image or Audio, got {type(value).__name__}")
-        if sense in found:
-            raise ValueError(f"a query holds each sense once, got two of {sense}")
-        found[sense] = content
+        for sense, content in _senses(value, sample_rate):
+            if sense in found:
+                raise ValueError(f"a query holds each sense once, got two of {sense}")
+            found[sense] = content
     if not found:
         raise ValueError("a query must hold at least one sense, got none")
     return Sample(key="query", **found)
+
+
+def _senses(value: Any, sample_rate: int) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, str):
+        yield "text", value
+    elif isinstance(value, Image.Image):
+        yield "image", _pixels(value)
+    elif isinstance(value, Audio):
+        samples = torch.from_numpy(value.samples)
+        yield "audio", to_int16(samples, value.sample_rate, sample_rate)
+    elif isinstance(value, Video):
+        if len({frame.size for frame in value.frames}) != 1:
+            raise ValueError("a video must have frames, all of one size")
+        yield "image", torch.stack([_pixels(frame) for frame in value.frames])
+        if value.audio is not None:
+            yield from _senses(value.audio, sample_rate)
+    else:
+        kind = type(value).__name__
+        raise ValueError(f"an item must be str, PIL.Image, Audio or Video, got {kind}")

@@ -13,9 +13,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from omni.batch import SENSES, Part, Tokens
-from omni.config import ModelConfig
+from omni.config import ModelConfig, TextConfig
 from omni.modality import audio, image
 from omni.modality.text import TextDecoder, TextEncoder
+from omni.modality.tower import TextTower
 from omni.nn.flow import FlowDecoder
 from omni.nn.position import grid, sequence
 from omni.nn.transformer import Projection, Transformer, init_weights
@@ -49,7 +50,7 @@ class Network(nn.Module):
             {
                 "image": pictures,
                 "audio": audio.AudioEncoder(config.audio, width, heads),
-                "text": TextEncoder(config.text, vocab_size, width, heads),
+                "text": text_encoder(config.text, vocab_size, width, heads),
             }
         )
         self.projections = nn.ModuleDict(
@@ -86,7 +87,7 @@ class Network(nn.Module):
         )
         self.apply(init_weights)
         for part in (self.encoders["text"], *self.flows.values()):
-            assert isinstance(part, TextEncoder | FlowDecoder)
+            assert isinstance(part, TextEncoder | TextTower | FlowDecoder)
             part.start()
 
     def flow(self, sense: str) -> FlowDecoder:
@@ -135,6 +136,15 @@ class Network(nn.Module):
         """Tokens of normalised pictures [N 3 S S], log-mel frames [N M F] so many long, or ids."""
         encoder = self.encoders[sense]
         return self._place(sense, encoder(signal, lengths) if sense == "audio" else encoder(signal))
+
+    def encode_frames(self, part: Part, count: int) -> Tokens:
+        """Videos of `count` frames each, one after the other in `part`: their tokens with times."""
+        tokens = self.encode("image", part)
+        time = sequence(count, self.config.width, tokens.x.device).repeat_interleave(
+            tokens.x.shape[1], 0
+        )
+        x = tokens.x.reshape(-1, len(time), self.config.width) + 0.1 * time
+        return Tokens(x, tokens.mask.reshape(-1, len(time)))
 
     def hide(self, sense: str, tokens: Tokens, hidden: Bool[Tensor, "N T"]) -> Tokens:
         """The tokens, of which some say no more than where they are."""
@@ -227,6 +237,15 @@ class Network(nn.Module):
         if sense == "image":
             return image.unpatchify(patches, self.config.image.patch)
         return audio.unpatchify(patches, self.config.audio.patch)
+
+
+def text_encoder(
+    config: TextConfig, vocab_size: int, width: int, num_heads: int
+) -> TextEncoder | TextTower:
+    """Built from a type of model, or from the settings of a pretrained one."""
+    if config.encoder.startswith("{"):
+        return TextTower(config, vocab_size, width)
+    return TextEncoder(config, vocab_size, width, num_heads)
 
 
 def take(part: Part, index: Int[Tensor, "K"]) -> Part:

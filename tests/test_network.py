@@ -1,12 +1,14 @@
 """Properties of the network: absence, padding, gradients."""
 
+import re
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 import torch
 
-from omni.batch import Batch
+from omni.batch import Batch, Tokens
 from omni.config import Config, LossConfig
 from omni.modality.text import Tokenizer
 from omni.network import Network, take
@@ -64,13 +66,31 @@ def test_a_masked_sense_is_an_absent_sense(network: Network, batch: Batch) -> No
     assert (network.fuse(sound, image).vector - alone).abs().max() > 1e-3
 
 
-def test_batched_equals_single(network: Network, batch: Batch) -> None:
-    for sense, part in batch.parts.items():
-        whole = network.fuse(network.encode(sense, part)).vector
-        for i in range(3):
-            single = network.fuse(network.encode(sense, take(part, torch.tensor([i])))).vector
-            # Worst seen: 4e-7.
-            torch.testing.assert_close(whole[i : i + 1], single, atol=1e-5, rtol=0)
+SUBSETS = [c for size in (1, 2, 3) for c in combinations(("image", "audio", "text"), size)]
+
+
+@pytest.mark.parametrize("senses", SUBSETS, ids="+".join)
+def test_batched_and_padded_equals_single(
+    network: Network, batch: Batch, senses: tuple[str, ...]
+) -> None:
+    whole = {sense: rows_of(batch, sense, network) for sense in senses}
+    rows = sorted(set.intersection(*(set(found) for _, found in whole.values())))[:4]
+    assert len(rows) == 4
+    together = [tokens[torch.tensor([found[r] for r in rows])] for tokens, found in whole.values()]
+    vectors = network.fuse(*together).vector
+    for i, row in enumerate(rows):
+        alone = []
+        for sense in senses:
+            one = take(batch.parts[sense], torch.tensor([whole[sense][1][row]]))
+            size = int(one.lengths) if sense != "image" else one.data.shape[-1]
+            alone.append(network.encode(sense, replace(one, data=one.data[..., :size])))
+        torch.testing.assert_close(network.fuse(*alone).vector[0], vectors[i], atol=1e-5, rtol=0)
+
+
+def rows_of(batch: Batch, sense: str, network: Network) -> tuple[Tokens, dict[int, int]]:
+    """All items of a sense encoded at once, and where that of each sample is."""
+    part = batch.parts[sense]
+    return network.encode(sense, part), {row: i for i, row in enumerate(part.rows.tolist())}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -148,6 +168,21 @@ def test_an_objective_of_weight_zero_is_not_computed(network: Network, batch: Ba
     weights = replace(CONFIG.loss, image_flow=0.0, next_token=0.0, matching=0.0)
     losses = step_of(network, batch, weights).backward()
     assert {name.split("/")[0] for name in losses} == {"contrastive", "joint", "audio_flow"}
+
+
+def test_only_the_pairs_that_are_named_are_compared(network: Network, batch: Batch) -> None:
+    def names(*pairs: str) -> set[str]:
+        losses = step_of(network, batch, replace(CONFIG.loss, pairs=pairs, joint=0.0)).backward()
+        return {name for name in losses if name.startswith("contrastive")}
+
+    assert names("audio+text") == {"contrastive/audio-text"}
+    assert names("image+text", "image+audio") == {
+        "contrastive/image-text",
+        "contrastive/image-audio",
+    }
+    for wrong in ("image", "image+image", "image+smell", "image+audio+text"):
+        with pytest.raises(ValueError, match=re.escape(repr(wrong))):
+            names(wrong)
 
 
 def test_what_is_hidden_cannot_be_seen(network: Network, batch: Batch) -> None:

@@ -5,7 +5,10 @@ from eval.tasks.draw import draw
 from eval.tasks.match import match
 from eval.tasks.retrieval import retrieval
 from eval.tasks.speak import speak
+from eval.tasks.stamps import stamps
+from eval.tasks.steps import steps
 from eval.tasks.transcribe import transcribe
+from eval.tasks.video import video
 
 TASKS = {
     "retrieval": retrieval,
@@ -15,3 +18,9 @@ TASKS = {
     "draw": draw,
     "speak": speak,
 }
+"""of the emoji"""
+ON_REQUEST = {"steps": steps}
+"""of the emoji too, but only where they are named"""
+STAMPS = {"stamps": stamps, "video": video}
+"""of Tux Paint's stamps"""
+KNOWN = TASKS | ON_REQUEST | STAMPS

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from eval.bench import Answer, Bench, Example
-from eval.corpus import SPLITS, choose, item
+from eval.corpus import SPLITS, choose
 from eval.metrics import Score, edits, error_rate, exactly, matches, measure
 
 
@@ -21,12 +21,14 @@ def spell(bench: Bench, task: str, split: str, source: str) -> Iterator[tuple[st
     samples = bench.corpus.queries(split)
     truths = [sample.text or "" for sample in samples]
     answers = bench.model.generate(
-        [item(sample, source) for sample in samples], to="text", seed=bench.seed
+        [bench.item(sample, source) for sample in samples], to="text", seed=bench.seed
     )
     right = matches(answers, truths)
     name, size = f"{split}/{task}/{source}->text", len(bench.corpus.gallery(split))
-    yield f"{name}/exact", measure(right, bench.seed)
-    yield f"{name}/CER", measure(edits(answers, truths), bench.seed, error_rate)
+    told = bench.condition(source)
+    yield f"{name}/exact", measure(right, bench.seed, protocol=told)
+    rows = edits(answers, truths)
+    yield f"{name}/CER", measure(rows, bench.seed, error_rate, protocol=told)
     few, control = bench.untrained(samples, source, to="text")
     wrong = matches(control, [sample.text or "" for sample in few])
     yield f"untrained/{name}/exact", measure(wrong, bench.seed)
@@ -36,5 +38,5 @@ def spell(bench: Bench, task: str, split: str, source: str) -> Iterator[tuple[st
     for sample, answer, ok in zip(samples, answers, right, strict=True):
         if split == "new" and sample.key in shown:
             real, made = sample.text or "", [Answer(answer, answer, bool(ok))]
-            example = Example(task, f"{source}->text", real, item(sample, source), real, made)
+            example = Example(task, f"{source}->text", real, bench.item(sample, source), real, made)
             bench.examples.append(example)

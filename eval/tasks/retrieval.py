@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Int
 
 from eval.bench import Answer, Bench, Example
-from eval.corpus import SENSES, SPLITS, is_seen, item, noisy
+from eval.corpus import SENSES, SPLITS, is_seen, item
 from eval.metrics import TIE, Score, exactly, measure, nearest, rank
 from omni import Omni
 
@@ -51,8 +51,8 @@ def directed(
     samples = bench.corpus.gallery(split)
     ranks = positions(bench, model, split, source, target).numpy()
     seen = np.array([is_seen(sample) for sample in samples])
-    conditions = {"noisy": f"white noise at {bench.snr:g} dB SNR", "reranked": f"of the best {TOP}"}
-    protocol = conditions.get(source.split()[0], "")
+    again = source.startswith("reranked ")
+    protocol = f"of the best {TOP}" if again else bench.condition(source)
     groups = {split: seen} if prefix else {split: seen, f"unseen-{split}": ~seen}
     for group, chosen in groups.items():
         if not chosen.any():
@@ -91,13 +91,9 @@ def positions(
 def vectors(bench: Bench, model: Omni, split: str, senses: str) -> torch.Tensor:
     """Embeddings of the split's samples in one or several senses, one with noise perhaps."""
 
-    def make(sample):
-        if not senses.startswith("noisy"):
-            return item(sample, senses)
-        speech = noisy(sample, bench.snr, bench.seed)
-        return (speech, item(sample, "image")) if senses.endswith("+image") else speech
-
-    return bench.vectors(model, (split, senses), bench.corpus.gallery(split), make)
+    return bench.vectors(
+        model, (split, senses), bench.corpus.gallery(split), lambda s: bench.item(s, senses)
+    )
 
 
 def show(bench: Bench, source: str, target: str, split: str = "new", count: int = 6) -> None:

@@ -9,7 +9,8 @@ from eval.tasks.caption import spell
 
 
 def transcribe(bench: Bench) -> Iterator[tuple[str, Score]]:
-    """Exact match and character error rate from speech, and on `new` from speech with picture."""
+    """Exact match and character error rate from speech; on `new` in noise too, and with picture."""
     for split in SPLITS:
         yield from spell(bench, "transcribe", split, "audio")
-    yield from spell(bench, "transcribe", "new", "audio+image")
+    for source in ("audio+image", "noisy audio", "noisy audio+image"):
+        yield from spell(bench, "transcribe", "new", source)

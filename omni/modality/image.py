@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tv
 
@@ -95,12 +97,42 @@ class ImageEncoder(nn.Module):
         backbone: Any = timm.create_model(config.encoder, features_only=True, out_indices=(-1,))
         self.backbone = backbone
         self.project = Projection(backbone.feature_info.channels()[-1], width)
+        told: Any = timm.get_pretrained_cfg(config.encoder) if config.pretrained else None
+        mean, std = (told.mean, told.std) if told else ((0.5,) * 3, (0.5,) * 3)
+        self.mean, self.std = (torch.tensor(x).view(3, 1, 1) for x in (mean, std))
+        """of the colours in 0 ... 1 that pretrained weights are used to"""
         self.cell: int = backbone.feature_info.reduction()[-1]
         """side of the square that a token stands for, in pixels"""
 
     def forward(self, pixels: Float[Tensor, "N 3 S S"]) -> Tokens:
         """Tokens of normalised pictures; all are present."""
+        mean, std = (x.to(pixels.device) for x in (self.mean, self.std))
+        pixels = (pixels / 2 + 0.5 - mean) / std
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         features = self.backbone(pixels)[-1]
         x = self.project(rearrange(features, "n c h w -> n (h w) c"))
         return Tokens(x, x.new_ones(x.shape[:2], dtype=torch.bool))
+
+    def start_from(self, name: str, pretrained: str) -> None:
+        """Takes over weights of the timm model `name`: of a file, or those that timm downloads.
+
+        Raises `ValueError` where they are not of that model.
+        """
+        if pretrained == "timm":
+            found = timm.create_model(name, pretrained=True).state_dict()
+        else:
+            try:
+                found = load_file(pretrained)
+            except (OSError, SafetensorError) as error:
+                raise ValueError(
+                    f"model.image.pretrained: {pretrained} is no file of safetensors: {error}"
+                ) from error
+        expected = self.backbone.state_dict()
+        for key, tensor in expected.items():
+            there = tuple(found[key].shape) if key in found else "nothing"
+            if there != tuple(tensor.shape):
+                raise ValueError(
+                    f"model.image.pretrained: {pretrained} is not of {name}: {key!r} must be "
+                    f"{tuple(tensor.shape)}, is {there}"
+                )
+        self.backbone.load_state_dict({key: found[key] for key in expected})

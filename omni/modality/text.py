@@ -3,7 +3,9 @@
 Letters: N texts, L tokens, V vocabulary, D width.
 """
 
+import json
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -31,7 +33,8 @@ class Tokenizer:
         # A caption that says "<end>" or "<en>" means these letters, as any others.
         fast.encode_special_tokens = True
         special = fast.get_added_tokens_decoder()
-        self.languages = {special[i].content[1:-1]: i for i in sorted(special) if i > END}
+        codes = takewhile(special.__contains__, range(END + 1, fast.get_vocab_size()))
+        self.languages = {special[i].content[1:-1]: i for i in codes}
 
     @staticmethod
     def train(texts: Iterable[str], languages: Iterable[str], vocab_size: int) -> "Tokenizer":
@@ -40,7 +43,7 @@ class Tokenizer:
         fast.normalizer = normalizers.NFC()
         fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         fast.decoder = decoders.ByteLevel()
-        special = ["<pad>", "<end>", *(f"<{language}>" for language in sorted(set(languages)))]
+        special = special_tokens(languages)
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             special_tokens=special,
@@ -49,6 +52,37 @@ class Tokenizer:
         )
         fast.train_from_iterator(texts, trainer)
         return Tokenizer(fast)
+
+    @staticmethod
+    def adopt(fast: FastTokenizer, languages: Iterable[str]) -> "Tokenizer":
+        """Another model's tokenizer, its ids moved up by those that come first here.
+
+        What was special in it are plain tokens, which no text holds. Raises `ValueError` for a kind
+        of model that has no such list of tokens.
+        """
+        own, told = special_tokens(languages), json.loads(fast.to_str())
+        vocab = told["model"].get("vocab")
+        if not isinstance(vocab, dict | list):
+            raise ValueError(f"a tokenizer of type {told['model'].get('type')} cannot be adopted")
+        if isinstance(vocab, list):  # Unigram: tokens and their scores
+            renamed = [[rename(token, own), score] for token, score in vocab]
+            told["model"]["vocab"] = [[token, 0.0] for token in own] + renamed
+            told["model"]["unk_id"] = len(own) + (told["model"].get("unk_id") or 0)
+        else:
+            moved = {rename(token, own): i + len(own) for token, i in vocab.items()}
+            told["model"]["vocab"] = {token: i for i, token in enumerate(own)} | moved
+        flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+        told["added_tokens"] = [
+            {"id": i, "content": token, "special": True, **flags} for i, token in enumerate(own)
+        ]
+        told |= dict.fromkeys(("post_processor", "truncation", "padding"))
+        return Tokenizer(FastTokenizer.from_str(json.dumps(told)))
+
+    @property
+    def tokens(self) -> list[str]:
+        """What each id stands for, as the tokenizer writes it."""
+        vocab = self.fast.get_vocab()
+        return sorted(vocab, key=vocab.__getitem__)
 
     @staticmethod
     def load(path: str | Path) -> "Tokenizer":
@@ -93,6 +127,16 @@ class Tokenizer:
             known = ", ".join(self.languages)
             raise ValueError(f"language must be one of {known}; got {code!r}")
         return self.languages[code]
+
+
+def special_tokens(languages: Iterable[str]) -> list[str]:
+    """The tokens that come first, in the order of their ids."""
+    return ["<pad>", "<end>", *(f"<{language}>" for language in sorted(set(languages)))]
+
+
+def rename(token: str, taken: list[str]) -> str:
+    """Another name for a token that would be one of those `taken`."""
+    return f"{token}'" if token in taken else token
 
 
 class TextEncoder(nn.Module):

@@ -5,6 +5,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
+@torch.autocast("cpu", enabled=False)
+@torch.autocast("cuda", enabled=False)
 def contrastive_loss(
     queries: Float[Tensor, "N E"],
     keys: Float[Tensor, "K E"],
@@ -20,7 +22,8 @@ def contrastive_loss(
     probability (supervised contrast, arXiv:2004.11362, eq. 2), all others are negatives; queries
     without such a key ask nothing. `own`: the queries are the keys from this one on, and none
     finds itself. `scale` is the inverse temperature. Natural logarithm, sum over the queries that
-    ask, divided by `total`, or else by their number; or 0.
+    ask, divided by `total`, or else by their number; or 0. Always in fp32: in bf16 logits of 16 and
+    more would lie on a grid of 1/8.
     """
     logits = scale * queries.float() @ keys.float().T
     positive = group_queries[:, None] == group_keys

@@ -199,7 +199,8 @@ class Assembler:
     def _choose_text(self, sample: Sample, draws: list[int], foreign: float) -> Sample:
         """One of a sample's texts: without a recording, in another language now and then."""
         draw, first, second = (value / 2**64 for value in draws[:3])
-        language, others = sample.language, [x for x in sample.texts if x != sample.language]
+        language, allowed = sample.language, self.config.languages or sample.texts
+        others = [x for x in sample.texts if x != language and x in allowed]
         if sample.audio is None and others and draw < foreign:
             language = others[int(first * len(others))]
         texts = sample.texts.get(language, [])

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from omni.batch import Batch, Sample
-from omni.config import DataConfig, ModelConfig
+from omni.config import DataConfig, ModelConfig, TextConfig
 from omni.modality.text import Tokenizer
+from omni.modality.tower import adopt_tokenizer
 from omni.pipeline.assemble import KEY, Assembler, Made, draw_numbers
 from omni.pipeline.collate import Buffers
 from omni.pipeline.dataset import Dataset
@@ -78,17 +79,29 @@ class Loader:
         text = self.datasets[0].beside("tokenizer.json")
         return None if text is None else Tokenizer.from_json(text)
 
+    def make_tokenizer(self, text: TextConfig) -> Tokenizer:
+        """That of a pretrained encoder if one is named, or one that is learned."""
+        if text.pretrained:
+            return adopt_tokenizer(text.pretrained, self.texts()[1])
+        return self.learn_tokenizer(text.vocab_size)
+
     def learn_tokenizer(self, vocab_size: int) -> Tokenizer:
         """The tokenizer that lies beside the shards, or one for the texts of the split."""
-        if (ready := self.find_tokenizer()) is not None:
-            return ready
+        return self.find_tokenizer() or Tokenizer.train(*self.texts(), vocab_size)
+
+    def texts(self) -> tuple[list[str], list[str]]:
+        """Texts of the split, of a large one the first, and the language of each."""
         languages, texts = [], []
         for dataset in self.datasets:
-            for by_language in _texts(dataset):
-                for language, values in by_language.items():
-                    languages += [language] * len(values)
-                    texts += values
-        return Tokenizer.train(texts, languages, vocab_size)
+            for sample in _read_texts(dataset):
+                allowed = (
+                    {*self.config.languages, sample.language} if self.config.languages else None
+                )
+                for language, values in sample.texts.items():
+                    if allowed is None or language in allowed:
+                        languages += [language] * len(values)
+                        texts += values
+        return texts, languages
 
     def examples(self, count: int, sample_rate: int) -> list[Sample]:
         """At most `count` samples of the first data set that have all senses, spread evenly."""
@@ -207,12 +220,12 @@ class Loader:
                     future.cancel()
 
 
-def _texts(dataset: Dataset) -> Iterator[dict[str, list[str]]]:
-    """The texts of each sample by language."""
+def _read_texts(dataset: Dataset) -> Iterator[Sample]:
+    """Samples as far as their texts go."""
     reader = Reader(dataset)
     for number in range(min(len(dataset), MANY_TEXTS)):
         try:
-            yield decode_sample("", reader.content(number, only=("txt", "json")), 0).texts
+            yield decode_sample("", reader.content(number, only=("txt", "json")), 0)
         except SampleError:
             continue  # told of when its turn comes in training
     reader.close()

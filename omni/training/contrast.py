@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from omni.batch import SENSES
 from omni.config import LossConfig
 from omni.objective.contrastive import asking, contrastive_loss
 from omni.training.selection import Selection, Source
 
 Kept = dict[str, tuple[Tensor, Tensor]]
 """for each sense, unit vectors [K E] of past items and their groups [K], the newest first"""
-PAIRS = ((("image",), ("text",)), (("audio",), ("text",)), (("image",), ("audio",)))
 WITHIN = ((("image",), ("image",)), (("audio",), ("audio",)))
 """other pictures, and other recordings, of the same thing"""
 MEMORY_FROM = 0.6
@@ -40,7 +40,10 @@ class Contrast:
         # On the CPU, where to count what is there to be found makes no device wait.
         self.groups = {s: selection.table.group[rows] for s, rows in selection.rows.items()}
         *joint, third = selection.joint
-        self.pairs = {"contrastive": PAIRS, "joint": [(tuple(joint), (third,))]}
+        self.pairs = {
+            "contrastive": [*map(read_pair, weights.pairs)],
+            "joint": [(tuple(joint), (third,))],
+        }
         if past:
             self.pairs["within"] = WITHIN
 
@@ -90,3 +93,13 @@ class Contrast:
                 vectors, groups = (torch.cat(p) for p in zip(new, old, strict=True))
                 kept[sense] = vectors[: self.weights.memory], groups[: self.weights.memory]
         return kept if self.weights.memory else {}
+
+
+def read_pair(pair: str) -> tuple[Source, Source]:
+    """Two senses joined by "+". Raises `ValueError` for anything else."""
+    senses = pair.split("+")
+    if len(senses) != 2 or len({*senses} & {*SENSES}) != 2:
+        raise ValueError(
+            f"loss.pairs must hold two of {', '.join(SENSES)} joined by +, got {pair!r}"
+        )
+    return (senses[0],), (senses[1],)

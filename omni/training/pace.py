@@ -19,8 +19,8 @@ def measure_step(config: Config, device: torch.device) -> tuple[float, float, in
     """Samples a second, FLOPs a sample and the batch size; a step includes the optimizer."""
     c = config.train
     loader = Loader(config.data, c.seed)
-    tokenizer = loader.learn_tokenizer(config.model.text.vocab_size)
-    state = State(config, tokenizer.vocab_size, Parallel(c, device))
+    tokenizer = loader.make_tokenizer(config.model.text)
+    state = State(config, tokenizer, Parallel(c, device))
     batches = loader.batches(0, WARM_UP + 2 * COUNTED, tokenizer, config.model)
     half = torch.autocast(device.type, torch.bfloat16, enabled=c.precision == "bf16")
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from omni import warm
 from omni.config import Config
+from omni.modality.text import Tokenizer
 from omni.network import Network
 from omni.training.contrast import Kept
 from omni.training.losses import Losses
@@ -29,25 +31,57 @@ FREE = {
 
 
 class State:
-    """The network on this process' part of the mesh, its optimizers, and what goes with them."""
+    """The network on this process' part of the mesh, its optimizers, and what goes with them.
 
-    def __init__(self, config: Config, vocab_size: int, parallel: Parallel) -> None:
+    `fresh`: with the weights of others that the config names; or else a checkpoint will be loaded.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        tokenizer: Tokenizer,
+        parallel: Parallel,
+        fresh: bool = True,
+    ) -> None:
         self.config, self.parallel = config, parallel
         torch.manual_seed(config.train.seed)
-        self.network = Network(config.model, vocab_size).to(parallel.device).train()
+        self.network = Network(config.model, tokenizer.vocab_size)
+        if fresh:
+            warm.start(self.network, config.model, tokenizer)
+        self.network = self.network.to(parallel.device).train()
         self.module = parallel.spread(Losses(self.network, config.loss))
         self.optimizers: list[Optimizer] = make_optimizers(self.network, config.train)
         self.average = Average(self.network, config.train.ema)
+        self.frozen = [self._part(name) for name in config.train.frozen]
         self.past: Kept = {}
         self.step = 0
         """steps done"""
         self.position = 0
         """the step of the loader that comes next: further on after the run has gone back"""
+        self._freeze()
 
     @property
     def num_bytes(self) -> int:
         """About what a checkpoint takes: weights, their average, and two moments of each."""
         return 4 * sum(p.numel() * p.element_size() for p in self.network.parameters())
+
+    def _part(self, name: str) -> torch.nn.Module:
+        try:
+            return self.network.get_submodule(name)
+        except AttributeError as error:
+            known = ", ".join(n for n, _ in self.network.named_modules() if n.count(".") == 1)
+            raise ValueError(f"train.frozen: no part {name!r}; those below: {known}") from error
+
+    def _freeze(self) -> None:
+        """What is frozen in the coming step has no gradients, and keeps its statistics."""
+        learns = self.step >= self.config.train.thaw * self.config.train.steps
+        for part in self.frozen:
+            part.train(learns).requires_grad_(learns)
+
+    def advance(self) -> None:
+        """On to the next step."""
+        self.step, self.position = self.step + 1, self.position + 1
+        self._freeze()
 
     def update(self, rate: float, norm: float) -> None:
         """One update at a learning rate, by gradients of this norm; they are then gone."""
@@ -109,6 +143,7 @@ class State:
         self.past = {s: (vectors.to(self.parallel.device), groups) for s, vectors, groups in kept}
         state = json.loads((folder / "state.json").read_text())
         self.step, self.position = state["step"], state["position"]
+        self._freeze()
         return state
 
 

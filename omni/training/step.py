@@ -31,7 +31,7 @@ class Statistics:
 
     def __init__(self, module: nn.Module, parallel: Parallel) -> None:
         self.parallel = parallel
-        norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
+        norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
         buffers = [buffer for norm in norms for buffer in norm.buffers()]
         self.buffers = [b for b in buffers if b.is_floating_point()]
         self.counts = [b for b in buffers if not b.is_floating_point()]  # of steps

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,8 @@ def test_every_promised_result_is_there(run):
         "new/caption/image->text/exact",
         "test/transcribe/audio->text/CER",
         "new/transcribe/audio+image->text/CER",
+        "new/transcribe/noisy audio->text/CER",
+        "new/transcribe/noisy audio+image->text/CER",
         "test/draw/audio->image/judged",
         "test/draw/text->image/share",
         "real/test/image/judged",
@@ -109,3 +112,16 @@ def test_bad_arguments_are_told_in_one_line(
     told = capsys.readouterr().err
     assert stopped.value.code == 2
     assert told.startswith("eval: ") and told.count("\n") == 1 and said in told
+
+
+def test_the_curve_over_steps_is_measured_where_it_is_asked_for(tiny_run, small_data, tmp_path):
+    folder = tmp_path / "debug"
+    shutil.copytree(tiny_run, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["eval.tasks.steps"], "STEPS", (1, 3))
+        for sense, config in judge.SETTINGS.items():
+            patch.setitem(judge.SETTINGS, sense, dataclasses.replace(config, steps=2))
+        main([str(folder), "steps", "--data", str(small_data), "--limit", "3"])
+    results = json.loads((folder / "results.json").read_text())["results"]
+    wanted = {f"test/steps/text->{s}/judged@{n}" for s in ("image", "audio") for n in (1, 3)}
+    assert {*results} == wanted and all(NAME.fullmatch(name) for name in results)

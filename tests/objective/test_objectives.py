@@ -29,6 +29,14 @@ def test_contrast_of_distinct_pairs_is_cross_entropy() -> None:
     torch.testing.assert_close(contrastive_loss(a, b, target, target, SCALE), clip)
 
 
+def test_the_contrast_is_as_exact_where_the_network_runs_in_bf16() -> None:
+    a, b = unit(64, 32), unit(64, 32)
+    groups, scale = torch.arange(64), torch.tensor([40.0])
+    exact = contrastive_loss(a, b, groups, groups, scale)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(contrastive_loss(a, b, groups, groups, scale), exact)
+
+
 def test_samples_of_one_group_are_not_negatives_of_each_other() -> None:
     twice, group = unit(1, 8).repeat(2, 1), torch.zeros(2).long()
     same = contrastive_loss(twice, twice, group, group, SCALE)

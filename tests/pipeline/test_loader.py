@@ -288,6 +288,24 @@ def test_only_pictures_without_speech_are_named_in_other_languages(tmp_path):
     assert {row for row, token in languages.items() if token == both.language("en")} == spoken
 
 
+def test_of_the_languages_of_a_text_those_are_taken_that_are_asked_for(tmp_path):
+    names = {"en": "sample", "de": "muster", "fr": "exemple", "it": "campione"}
+    about = {"json": json.dumps({"names": names}).encode()}
+    members = [(f"s{n}", make_members(n, "image") | about) for n in range(16)]
+    write_shard(tmp_path / "train-000000.tar", members)
+    for asked, found in (((), {"de", "fr", "it"}), (("de", "it", "xx"), {"de", "it"})):
+        config = settings(tmp_path, batch_size=16, extra_texts=0, foreign=1.0, languages=asked)
+        loader = Loader(config, seed=0)
+        tokenizer = loader.make_tokenizer(replace(MODEL.text, vocab_size=400))
+        assert {*tokenizer.languages} == {"en", *found}
+        taken = {
+            row
+            for step in range(4)
+            for row in loader.batch(step, tokenizer, MODEL).language.tolist()
+        }
+        assert taken == {tokenizer.language(language) for language in found}
+
+
 @pytest.mark.parametrize("kind", ["jpg and txt", "flac and json"])
 def test_a_stranger_s_shards_train_without_conversion(tmp_path, kind):
     """Written by webdataset as it comes, without index or split in the name; sound at 44.1 kHz."""

@@ -14,12 +14,14 @@ FLOORS = [
     ["omni.objective", "omni.modality"],
     ["omni.network", "omni.pipeline"],
     [
+        "omni.chunks",
         "omni.generate",
         "omni.items",
         "omni.keep",
         "omni.pretrained",
         "omni.presets",
         "omni.training",
+        "omni.warm",
     ],
     ["omni.interface", "omni.preview"],
     ["omni"],  # omni/__init__.py

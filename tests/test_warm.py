@@ -1,0 +1,141 @@
+"""Encoders that begin with weights of others, from small local stand-ins of what hubs hold."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+import train
+from omni.config import Config
+from omni.interface import load
+from omni.modality.text import END, Tokenizer
+from omni.modality.tower import RUNS, adopt_tokenizer, letter_rows
+from omni.presets import debug
+
+FROZEN = ("encoders.image.backbone", "encoders.text.encoder")
+VOCABULARY = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "green"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a timm model with a classifier, as a file."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("timm") / "weights.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of one layer with its tokenizer, as transformers writes them."""
+    folder = tmp_path_factory.mktemp("bert")
+    pieces = [chr(c) for c in range(33, 127)]
+    words = [*VOCABULARY, *pieces, *(f"##{c}" for c in pieces)]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(2)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=48, max_position_embeddings=32,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def config(pictures: Path, texts: Path) -> Config:
+    """Four steps, in the first two of which the towers are frozen."""
+    c = debug()
+    model = replace(
+        c.model,
+        image=replace(c.model.image, pretrained=str(pictures)),
+        text=replace(c.model.text, pretrained=str(texts)),
+    )
+    few = replace(c.train, steps=4, save_every=2, warmup=1, frozen=FROZEN, thaw=0.5)
+    return replace(c, model=model, train=few)
+
+
+def test_what_is_frozen_stays_until_it_thaws_and_the_checkpoint_needs_nothing_else(
+    config: Config, pictures: Path, texts: Path, tmp_path: Path
+) -> None:
+    assert train.train(config, tmp_path / "run")
+    half, whole = map(load_file, sorted((tmp_path / "run").glob("**/model.safetensors")))
+    theirs = load_file(pictures)
+    words = load_file(texts / "model.safetensors")["embeddings.word_embeddings.weight"]
+    name, table = (
+        "encoders.image.backbone.",
+        "encoders.text.encoder.embeddings.word_embeddings.weight",
+    )
+    kept = [key for key in half if key.startswith(name)]
+    assert kept and all(torch.equal(half[key], theirs[key.removeprefix(name)]) for key in kept)
+    assert torch.equal(half[table][-len(words) :], words)
+    assert torch.equal(half[table][END], words[VOCABULARY.index("[SEP]")])
+    for key in (f"{name}conv1.0.weight", table, "projections.text.1.weight"):
+        assert not torch.equal(half[key], whole[key])
+
+    loaded = load(tmp_path / "run")
+    assert loaded.config.model.text.encoder.startswith("{")
+    assert loaded.embed(["red", "a red circle"]).shape == (2, 64)
+    assert loaded.tokenizer.decode(loaded.tokenizer.encode("Red circle!", 20)) == "red circle!"
+
+
+def test_a_run_with_frozen_parts_goes_on_as_if_never_stopped(
+    config: Config, tmp_path: Path
+) -> None:
+    train.train(config, tmp_path / "whole")
+    train.train(config, tmp_path / "other")
+    shutil.rmtree(tmp_path / "other" / "checkpoints" / "step-000004")
+    train.train(config, tmp_path / "other", resume=True)
+    last = "checkpoints/step-000004/model.safetensors"
+    a, b = (load_file(tmp_path / run / last) for run in ("whole", "other"))
+    assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_tokenizer_is_adopted_with_our_tokens_before_its_own(texts: Path) -> None:
+    tokenizer = adopt_tokenizer(str(texts), ["ru", "en", "ru"])
+    assert tokenizer.languages == {"en": 2, "ru": 3}
+    ids = tokenizer.encode("red <en> dot", 30)
+    assert ids[0] == 4 + VOCABULARY.index("red") and ids[-1] == END and min(ids[:-1]) >= 4
+    assert tokenizer.tokens[:5] == ["<pad>", "<end>", "<en>", "<ru>", "[PAD]"]
+    assert Tokenizer.from_json(tokenizer.to_json()).encode("red dot", 30) == tokenizer.encode(
+        "red dot", 30
+    )
+
+
+def test_letters_are_shared_by_tokens_that_have_them_in_common() -> None:
+    apple, inside, red = (letter_rows(token, 4096) for token in ("apple", "##apple", "red"))
+    assert len(apple) == 17 and min(apple) > 0 and max(apple) < 4096  # ^apple has p twice
+    assert len({*apple} & {*inside}) == 13
+    assert len({*apple} & {*red}) <= 3  # e, and the mark
+    assert len(letter_rows("x" * 5 + "abcdefghijkl", 4096)) == RUNS
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoder": "test_vit"}, "is not of test_vit"),
+        ({"pretrained": "no/such.safetensors"}, "no/such.safetensors is no file of safetensors"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(
+    config: Config, change: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    image = replace(config.model.image, **change)
+    with pytest.raises(ValueError, match=message):
+        train.train(replace(config, model=replace(config.model, image=image)), tmp_path / "run")
+
+
+def test_a_text_encoder_or_a_frozen_part_that_is_not_there_is_named(
+    config: Config, tmp_path: Path
+) -> None:
+    text = replace(config.model.text, pretrained=str(tmp_path / "nothing"))
+    with pytest.raises(ValueError, match=r"model.text.pretrained: .*nothing"):
+        train.train(replace(config, model=replace(config.model, text=text)), tmp_path / "a")
+    few = replace(config.train, frozen=("encoders.smell",))
+    with pytest.raises(ValueError, match=r"no part 'encoders\.smell'"):
+        train.train(replace(config, train=few), tmp_path / "b")
