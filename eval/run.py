@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parse.error(f"task must be one of {', '.join(KNOWN)}, got {task!r}")
     if {*given.tasks} & {*STAMPS} and {*given.tasks} - {*STAMPS}:
         parse.error(f"{', '.join(STAMPS)} are measured apart: they are of other shards")
-    splits = STAMP_SPLITS if {*given.tasks} & {*STAMPS} else ("train", *SPLITS)
+    splits = ("train", *(STAMP_SPLITS if {*given.tasks} & {*STAMPS} else SPLITS))
     if given.limit < 1:
         parse.error(f"--limit must be at least 1, got {given.limit}")
     if not (run := Path(given.run)).is_dir():

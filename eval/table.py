@@ -56,7 +56,7 @@ def tables(results: Results) -> list[Table]:
         ("write", ("caption", "transcribe"), ("test", "new"), ["exact", "CER"]),
         ("make", ("draw", "speak"), ("test", "new"), ["judged", "real", "share"]),
         ("steps", ("steps",), ("test",), [f"judged@{n}" for n in (2, 4, 8, 16, 50)]),
-        ("stamps", ("stamps", "video"), ("test", "held"), ["R@1", "exact"]),
+        ("stamps", ("stamps", "video"), ("test", "held"), ["R@1", "exact", "CER"]),
     ]
     built = []
     for title, tasks, splits, metrics in plans:

@@ -150,9 +150,8 @@ class Omni:
         that the model's own vectors find the best (see `omni.generate`). A picture or speech of
         what comes without text is made from the text that the model writes of it, as in a chain
         of modalities (SpeechGPT, arXiv:2305.11000); with `direct` it is made from the source
-        itself. A recording longer than the model takes is written down in pieces, and a long text
-        is spoken in pieces (see `omni.chunks`). Item i of a list is drawn from (seed, i). Raises
-        `ValueError` for a value out of range.
+        itself. Long recordings are written down, and long texts spoken, in pieces (`omni.chunks`).
+        Item i of a list is drawn from (seed, i). Raises `ValueError` for a value out of range.
         """
         _check(to, {"steps": steps, "candidates": candidates})
         if to == "text" and (negative is not None or keep is not None):
@@ -165,8 +164,8 @@ class Omni:
 
         def write(fused: Fused, indices: list[int]) -> list[str]:
             languages = torch.full((len(indices),), code, device=self.device)
-            ids = sampling.write(self.network, fused, languages, candidates)
-            return [self.tokenizer.decode(row) for row in ids]
+            rows = sampling.write(self.network, fused, languages, candidates)
+            return [*map(self.tokenizer.decode, rows)]
 
         def make(fused: Fused, indices: list[int]) -> list[Any]:
             generators = [torch.Generator().manual_seed(seeds[i]) for i in indices]

@@ -1,7 +1,8 @@
 """Video: clips made of stamps, found by what they show and say, and described.
 
-A clip of two seconds moves over the picture of a stamp that training never met, while a recording
-names it. The clips are files in RUN/clips, written once and read back as any other.
+A clip of two seconds moves over the picture of a stamp while a recording that training never heard
+names it: of stamps that training never met (`test`), and of those that it knows (`held`). The clips
+are files in clips/ beside RUN, written once and read back as any other.
 """
 
 import zlib
@@ -14,9 +15,11 @@ from PIL import Image
 import omni
 from eval.bench import Bench
 from eval.corpus import choose, picture, recording
-from eval.metrics import Score, exactly, matches, measure
+from eval.metrics import Score, edits, error_rate, exactly, matches, measure
 from eval.tasks.stamps import caption, captions, hits, of
+from omni import Omni
 from omni.batch import Sample
+from omni.items import Item
 
 LANGUAGE = "fr"
 SIDE, RATE, FRAMES = 160, 12, 24
@@ -26,27 +29,36 @@ SOUND_RATE = 48_000
 
 
 def video(bench: Bench) -> Iterator[tuple[str, Score]]:
-    """R@1 of clips and their descriptions, both ways, and how many are described exactly."""
-    every = bench.corpus.samples("test")
-    drawn = {sample.meta["stem"]: sample for sample in of(every, "stamp", "en")}
-    samples = choose(of(every, "speech", LANGUAGE), bench.limit, bench.seed)
-    folder = bench.judges.with_name("clips")
-    folder.mkdir(parents=True, exist_ok=True)
-    clips = [omni.read(clip(drawn[s.meta["stem"]], s, folder)) for s in samples]
-    truth = [caption(sample, LANGUAGE) for sample in samples]
-    gallery = captions(samples, LANGUAGE)
-    for prefix, model in (("", bench.model), ("untrained/", bench.control)):
-        vectors, texts = model.embed([*clips]), model.embed([*gallery.values()])
-        for name, hit, size in (
-            (f"video->text-{LANGUAGE}", hits(vectors, texts, truth, [*gallery]), len(gallery)),
-            (f"text-{LANGUAGE}->video", hits(texts, vectors, [*gallery], truth), len(truth)),
-        ):
-            yield f"{prefix}test/video/{name}/R@1", measure(hit, bench.seed, gallery=size)
-            chance = exactly(1 / size, len(hit), size, bench.seed)
-            yield from [] if prefix else [(f"chance/test/video/{name}/R@1", chance)]
-        described = model.generate([*clips], to="text", language=LANGUAGE)
-        right = measure(matches(described, truth), bench.seed)
-        yield f"{prefix}test/video/video->text-{LANGUAGE}/exact", right
+    """R@1 of clips and their descriptions, both ways; exact match and CER of what is described."""
+    for split, of_pictures in (("test", "test"), ("held", "train")):
+        stamps = of(bench.corpus.samples(of_pictures), "stamp", "en")
+        drawn = {sample.meta["stem"]: sample for sample in stamps}
+        spoken = of(bench.corpus.samples(split), "speech", LANGUAGE)
+        samples = choose(spoken, bench.limit, bench.seed)
+        folder = bench.judges.with_name("clips") / split
+        folder.mkdir(parents=True, exist_ok=True)
+        clips = [omni.read(clip(drawn[s.meta["stem"]], s, folder)) for s in samples]
+        truth = [caption(sample, LANGUAGE) for sample in samples]
+        for prefix, model in (("", bench.model), ("untrained/", bench.control)):
+            for name, score in found(bench, model, clips, truth, captions(samples, LANGUAGE)):
+                yield f"{prefix}{split}/video/{name}", score
+        both = {"video->text": len(truth), "text->video": len({*truth})}
+        for (name, asked), size in zip(both.items(), reversed(both.values()), strict=True):
+            yield f"chance/{split}/video/{name}/R@1", exactly(1 / size, asked, size, bench.seed)
+
+
+def found(
+    bench: Bench, model: Omni, clips: list[Item], truth: list[str], gallery: dict[str, str]
+) -> Iterator[tuple[str, Score]]:
+    """The figures of one model: what it finds, and what it writes."""
+    vectors, texts = model.embed(clips), model.embed([*gallery.values()])
+    right = hits(vectors, texts, truth, [*gallery])
+    yield "video->text/R@1", measure(right, bench.seed, gallery=len(gallery))
+    right = hits(texts, vectors, [*gallery], truth)
+    yield "text->video/R@1", measure(right, bench.seed, gallery=len(truth))
+    described = model.generate(clips, to="text", language=LANGUAGE)
+    yield "video->text/exact", measure(matches(described, truth), bench.seed)
+    yield "video->text/CER", measure(edits(described, truth), bench.seed, error_rate)
 
 
 def clip(drawn: Sample, spoken: Sample, folder: Path) -> Path:
