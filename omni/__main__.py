@@ -1,9 +1,8 @@
 """The command line: python -m omni embed | search | caption | transcribe | draw | speak | bench.
 
 An argument is a file if its name ends like a picture, a recording, a video or a .txt, and a text
-otherwise;
-"-" reads arguments from standard input, a line each. A damaged or missing file is reported in one
-line and the rest is still done; the exit code is then 2.
+otherwise; "-" reads arguments from standard input, a line each. A damaged or missing file is
+reported in one line and the rest is still done; the exit code is then 2.
 """
 
 import argparse
@@ -131,12 +130,16 @@ def _is_file(name: str) -> bool:
     return name.rsplit(".", 1)[-1].lower() in FILES and "." in name
 
 
+def _item(argument: str) -> Item:
+    return read(argument) if _is_file(argument) else argument
+
+
 def _read_all(arguments: list[str], errors: list[str]) -> tuple[list[str], list[Item]]:
     """Names and contents of everything readable; what is not goes into `errors`."""
     names, items = [], []
     for name in _expand(arguments):
         try:
-            items.append(read(name) if _is_file(name) else name)
+            items.append(_item(name))
             names.append(name)
         except ValueError as error:
             errors.append(str(error))
@@ -184,8 +187,7 @@ def _make(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None
     sense = "image" if arguments.command == "draw" else "audio"
     settings = {k: getattr(arguments, k) for k in ("seed", "steps", "guidance", "direct")}
     if arguments.negative:
-        name = arguments.negative
-        settings["negative"] = read(name) if _is_file(name) else name
+        settings["negative"] = _item(arguments.negative)
     if arguments.keep:
         settings["keep"] = _keep(read(arguments.keep), arguments)
     made = model.generate(items, to=sense, **settings) if items else []

@@ -97,17 +97,15 @@ class ImageEncoder(nn.Module):
         backbone: Any = timm.create_model(config.encoder, features_only=True, out_indices=(-1,))
         self.backbone = backbone
         self.project = Projection(backbone.feature_info.channels()[-1], width)
-        told: Any = timm.get_pretrained_cfg(config.encoder) if config.pretrained else None
-        mean, std = (told.mean, told.std) if told else ((0.5,) * 3, (0.5,) * 3)
-        self.mean, self.std = (torch.tensor(x).view(3, 1, 1) for x in (mean, std))
-        """of the colours in 0 ... 1 that pretrained weights are used to"""
+        self.colours: Any = timm.get_pretrained_cfg(config.encoder) if config.pretrained else None
+        """with `mean` and `std` of the colours in 0 ... 1 that pretrained weights are used to"""
         self.cell: int = backbone.feature_info.reduction()[-1]
         """side of the square that a token stands for, in pixels"""
 
     def forward(self, pixels: Float[Tensor, "N 3 S S"]) -> Tokens:
         """Tokens of normalised pictures; all are present."""
-        mean, std = (x.to(pixels.device) for x in (self.mean, self.std))
-        pixels = (pixels / 2 + 0.5 - mean) / std
+        if self.colours:
+            pixels = tv.normalize(pixels / 2 + 0.5, [*self.colours.mean], [*self.colours.std])
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         features = self.backbone(pixels)[-1]
         x = self.project(rearrange(features, "n c h w -> n (h w) c"))
