@@ -37,7 +37,7 @@ def video(bench: Bench) -> Iterator[tuple[str, Score]]:
         samples = choose(spoken, bench.limit, bench.seed)
         folder = bench.judges.with_name("clips") / split
         folder.mkdir(parents=True, exist_ok=True)
-        clips = [omni.read(clip(drawn[s.meta["stem"]], s, folder)) for s in samples]
+        clips: list[Item] = [omni.read(clip(drawn[s.meta["stem"]], s, folder)) for s in samples]
         truth = [caption(sample, LANGUAGE) for sample in samples]
         for prefix, model in (("", bench.model), ("untrained/", bench.control)):
             for name, score in found(bench, model, clips, truth, captions(samples, LANGUAGE)):
