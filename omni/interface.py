@@ -70,8 +70,12 @@ class Omni:
     def match(self, items: Item | list[Item]) -> Float[Tensor, "N 5"]:
         """What belongs together in items of two or three senses: the probabilities of `CLASSES`."""
         samples = self._samples(items)
-        rows = self._batched(samples, lambda tokens, _: list(self.network.match(tokens).cpu()))
-        return torch.stack(rows).softmax(-1)
+
+        def look(tokens: dict[str, Tokens], _: list[int]) -> list[Tensor]:
+            alone = {sense: self.network.fuse(part) for sense, part in tokens.items()}
+            return list(self.network.match(alone).cpu())
+
+        return torch.stack(self._batched(samples, look)).softmax(-1)
 
     def retrieve(
         self, query: Item, gallery: list[Item] | Float[Tensor, "G E"], k: int = 5, rerank: int = 0

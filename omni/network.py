@@ -29,12 +29,11 @@ class Fused:
 
     tokens: Tokens
     """what decoders look at"""
-    means: Sequence[Float[Tensor, "N D"]]
-    """over the tokens of each sense"""
-    present: Sequence[Float[Tensor, "N 1"]]
-    """1 where an item has the sense, 0 where it lacks it"""
     vector: Float[Tensor, "N E"]
     """unit vectors of the one retrieval space"""
+
+    def __getitem__(self, rows: Tensor | slice) -> "Fused":
+        return Fused(self.tokens[rows], self.vector[rows])
 
 
 class Network(nn.Module):
@@ -72,8 +71,9 @@ class Network(nn.Module):
                 "audio": FlowDecoder(config, spoken.num_mels * spoken.patch, times),
             }
         )
+        self.matcher = Transformer(width, 1, heads)
         self.matching = nn.Sequential(
-            nn.Linear(len(SENSES) * config.embed_dim, width),
+            nn.Linear(len(SENSES) * (config.embed_dim + width), width),
             nn.GELU(),
             nn.Linear(width, len(CLASSES)),
         )
@@ -181,28 +181,38 @@ class Network(nn.Module):
         x = self.shared(torch.cat([tokens.x for tokens in senses], 1), mask)
         means, present, start = [], [], 0
         for tokens in senses:
-            part = x[:, start : start + tokens.x.shape[1]].float()
-            weight = tokens.mask[..., None].float()
-            means.append((part * weight).sum(1) / weight.sum(1).clamp(min=1))
-            present.append(tokens.mask.any(1, keepdim=True).float())
+            part = x[:, start : start + tokens.x.shape[1]]
+            mean, there = mean_token(Tokens(part, tokens.mask))
+            means.append(mean)
+            present.append(there)
             start += tokens.x.shape[1]
         pooled = sum(p * m for p, m in zip(present, means, strict=True)) / sum(present)
         vector = F.normalize(self.head(pooled).float(), dim=-1)
-        return Fused(Tokens(x, mask), means, present, vector)
+        return Fused(Tokens(x, mask), vector)
 
-    def match(self, senses: Mapping[str, Tokens]) -> Float[Tensor, "N 5"]:
-        """Logits of what belongs together (`omni.objective.matching.CLASSES`), fused as one.
+    def match(self, senses: Mapping[str, Fused]) -> Float[Tensor, "N 5"]:
+        """Logits of what belongs together (`omni.objective.matching.CLASSES`), each fused alone.
 
-        From the products of the vectors that the senses have in each other's presence: what one
-        alone would be known by is what this begins with.
+        From the products of their vectors, and from a block of its own over all their tokens. It
+        looks on and teaches them nothing: what two senses say together and whether they agree are
+        two questions, and one sequence does not serve both (docs/log.md).
         """
-        fused = self.fuse(*senses.values())
-        zero = torch.zeros_like(fused.vector)
-        vectors: dict[str, Tensor] = {sense: zero for sense in SENSES}
-        for sense, mean, present in zip(senses, fused.means, fused.present, strict=True):
-            vectors[sense] = F.normalize(self.head(mean).float(), dim=-1) * present
+        tokens = [fused.tokens for fused in senses.values()]
+        mask = torch.cat([part.mask for part in tokens], 1)
+        x = self.matcher(torch.cat([part.x for part in tokens], 1).detach(), mask)
+        seen = dict(zip(senses, x.split([part.x.shape[1] for part in tokens], 1), strict=True))
+        vectors, means = {}, []
+        for sense in SENSES:
+            if sense in senses:
+                fused = senses[sense]
+                mean, present = mean_token(Tokens(seen[sense], fused.tokens.mask))
+                vectors[sense] = fused.vector.detach() * present
+            else:
+                mean = x.new_zeros(len(x), x.shape[2])
+                vectors[sense] = mean.new_zeros(len(x), self.config.embed_dim)
+            means.append(mean)
         products = [vectors[a] * vectors[b] for a, b in combinations(SENSES, 2)]
-        return self.matching(torch.cat(products, 1) * zero.shape[1])
+        return self.matching(torch.cat([*(p * p.shape[1] for p in products), *means], 1))
 
     def num_frames(self, memory: Tokens) -> Float[Tensor, "N"]:
         """Predicted logarithm of the number of log-mel frames, from the mean token."""
@@ -246,6 +256,13 @@ def text_encoder(
     if config.encoder.startswith("{"):
         return TextTower(config, vocab_size, width)
     return TextEncoder(config, vocab_size, width, num_heads)
+
+
+def mean_token(tokens: Tokens) -> tuple[Float[Tensor, "N D"], Float[Tensor, "N 1"]]:
+    """The mean over the tokens that are present, zero without any; and whether there are any."""
+    weight = tokens.mask[..., None].float()
+    count = weight.sum(1)
+    return (tokens.x.float() * weight).sum(1) / count.clamp(min=1), count.clamp(max=1)
 
 
 def take(part: Part, index: Int[Tensor, "K"]) -> Part:

@@ -1,7 +1,8 @@
 """Which senses of a sequence belong to one sample: OPT's sample-level task (arXiv:2107.00249).
 
-A sequence holds two or three senses, of which some may be another sample's. Those are taken from
-where they are hard to tell apart, as in ALBEF (arXiv:2107.07651, section 3.2).
+A sequence holds two or three senses, of which some may be another sample's. Half of those are
+taken from where they are hard to tell apart, as in ALBEF (arXiv:2107.07651, section 3.2); of hard
+ones alone a head would learn to demand more likeness than new pictures have.
 
 Letters: N sequences, M items of one sense, E retrieval vector.
 """
@@ -22,6 +23,8 @@ CLASSES = (("image", "audio", "text"), ("image", "audio"), ("audio", "text"), ("
 NONE = len(CLASSES) - 1
 PURPOSE = 50
 """of draws"""
+HARD = 0.5
+"""share of the sequences whose foreign items are near to what stays"""
 KEPT = torch.tensor([[sense in senses for sense in SENSES] for senses in CLASSES])
 LABELS = torch.full((2,) * len(SENSES), NONE)
 for number, senses in enumerate(CLASSES):
@@ -50,8 +53,9 @@ def mix(
     """Sequences of all classes alike, drawn by the keys of their samples.
 
     Of samples with three senses one is left out in half of the cases, so that pairs are judged as
-    well. A foreign item is drawn from those of other groups, the likelier the nearer its vector is
-    to that of a sense which stays: softmax of the cosines times `scale`.
+    well. A foreign item is drawn from those of other groups: in half of the sequences evenly, in
+    the others the likelier the nearer its vector is to that of a sense which stays, softmax of
+    the cosines times `scale`.
 
     Args:
         vectors, groups: unit vectors of the items of each sense that there is, and their groups.
@@ -62,6 +66,7 @@ def mix(
     kind = draws.uniform(0, len(CLASSES)).long()
     left_out = draws.uniform(0, 2 * len(SENSES)).long()
     place = draws.uniform(0, 1, len(SENSES))
+    hard = (draws.uniform(0, 1) < HARD)[:, None]
 
     present = own >= 0
     everything = present.all(1, keepdim=True)
@@ -86,7 +91,7 @@ def mix(
         theirs = groups[sense]
         allowed = (theirs != group[:, None]) & (theirs != used[:, None])
         cosines = near @ vectors[sense].float().T
-        share = (scale * cosines - 1e4 * ~allowed).softmax(1).cumsum(1)
+        share = (scale * hard * cosines - 1e4 * ~allowed).softmax(1).cumsum(1)
         at = place[:, number, None] * share[:, -1:]
         found = torch.searchsorted(share, at, right=True).clamp(max=len(theirs) - 1)
         # Where all are of its own group none is to be had.

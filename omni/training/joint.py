@@ -4,6 +4,7 @@ from torch import Tensor
 
 from omni.batch import SENSES, Tokens
 from omni.modality.text import END
+from omni.network import Fused
 from omni.objective.masked import corrupt, draw_hidden, patches_loss, words_loss
 from omni.objective.matching import matching_loss, mix
 from omni.training.micro_batch import MicroBatch, at_least_one
@@ -22,8 +23,9 @@ def matching(step: MicroBatch) -> dict[str, Tensor]:
     mixture = mix(vectors, groups, step.items(rows), group, keys, step.network.scale.detach())
     senses = {}
     for number, sense in ((SENSES.index(sense), sense) for sense in step.parts):
-        tokens = step.tokens[sense][mixture.index[:, number]]
-        senses[sense] = Tokens(tokens.x, tokens.mask & mixture.present[:, number, None])
+        fused = step.fused[sense,][mixture.index[:, number]]
+        there = fused.tokens.mask & mixture.present[:, number, None]
+        senses[sense] = Fused(Tokens(fused.tokens.x, there), fused.vector)
     loss = matching_loss(step.network.match(senses), mixture.label, len(step.selection.matched))
     return {"matching": loss * bool(len(mine))}
 

@@ -67,7 +67,7 @@ def test_no_two_items_that_do_not_belong_are_of_one_group() -> None:
         assert torch.equal(same[both], together[both])
 
 
-def test_what_does_not_belong_is_hard_to_tell() -> None:
+def test_half_of_what_does_not_belong_is_hard_to_tell() -> None:
     vectors, of = world()
     hard, easy = (mix(vectors, of, *samples(of), s) for s in (SCALE, torch.zeros(1)))
 
@@ -77,7 +77,8 @@ def test_what_does_not_belong_is_hard_to_tell() -> None:
         image, _, text = (vectors[s][mixture.index[pair, i]] for i, s in enumerate(SENSES))
         return float((image * text).sum(1).mean())
 
-    assert nearness(hard) > nearness(easy) + 0.3
+    # All of it hard would be nearer by .6.
+    assert 0.2 < nearness(hard) - nearness(easy) < 0.4
 
 
 def test_what_is_drawn_depends_on_the_sample_and_not_on_its_neighbours() -> None:
