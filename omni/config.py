@@ -59,7 +59,7 @@ class TextConfig:
     vocab_size: int = 800
     max_tokens: int = 20
     ngrams: int = 16_384
-    """rows of the encoder's table for runs of tokens, or of letters if it is pretrained"""
+    """rows of the encoder's table for runs of tokens; beside a pretrained one, of letters"""
     depth: int = 1
     decoder_depth: int = 2
 

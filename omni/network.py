@@ -254,7 +254,7 @@ def text_encoder(
 ) -> TextEncoder | TextTower:
     """Built from a type of model, or from the settings of a pretrained one."""
     if config.encoder.startswith("{"):
-        return TextTower(config, vocab_size, width)
+        return TextTower(config, vocab_size, width, num_heads)
     return TextEncoder(config, vocab_size, width, num_heads)
 
 

@@ -1,5 +1,6 @@
 """Encoders that begin with weights of others, from small local stand-ins of what hubs hold."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 import train
-from omni.config import Config
+from omni.config import Config, TextConfig
 from omni.interface import load
-from omni.modality.text import END, Tokenizer
-from omni.modality.tower import RUNS, adopt_tokenizer, letter_rows
+from omni.modality.text import END, PAD, Tokenizer
+from omni.modality.tower import ALPHABET, LONGEST, TextTower, adopt_tokenizer, spell
 from omni.presets import debug
 
 FROZEN = ("encoders.image.backbone", "encoders.text.encoder")
@@ -107,12 +108,19 @@ def test_a_tokenizer_is_adopted_with_our_tokens_before_its_own(texts: Path) -> N
     )
 
 
-def test_letters_are_shared_by_tokens_that_have_them_in_common() -> None:
-    apple, inside, red = (letter_rows(token, 4096) for token in ("apple", "##apple", "red"))
-    assert len(apple) == 17 and min(apple) > 0 and max(apple) < 4096  # ^apple has p twice
-    assert len({*apple} & {*inside}) == 13
-    assert len({*apple} & {*red}) <= 3  # e, and the mark
-    assert len(letter_rows("x" * 5 + "abcdefghijkl", 4096)) == RUNS
+def test_a_text_is_spelled_whatever_its_tokens_are() -> None:
+    apple, inside = spell("apple"), spell("##apple")
+    assert apple[1:] == inside and apple[2] == apple[3] and apple[0] == spell("red")[0]
+    assert PAD not in apple and max(apple) < ALPHABET
+    assert len(spell("x" * 40)) == LONGEST
+    torch.manual_seed(0)
+    settings = json.dumps({"model_type": "bert", "hidden_size": 8, "num_attention_heads": 1})
+    tower = TextTower(TextConfig(encoder=settings, ngrams=64), 9, 16, 2)
+    tower.letters[2, :6], tower.letters[3, :3] = torch.tensor(apple), torch.tensor(apple[:3])
+    tower.letters[4, :3] = torch.tensor(inside[2:])
+    whole, parts = (tower._spelled(tower.letters[None, ids].long())[0] for ids in ([2], [3, 4, 5]))
+    torch.testing.assert_close(whole[0], parts[:2].mean(0))  # three letters each
+    assert not whole[0].allclose(parts[0]) and not parts[2].any()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ In `root` what Debian's package holds (or, under `usr/share/tuxpaint/stamps`, th
 
     apt-get download tuxpaint-stamps-default && dpkg-deb -x tuxpaint-stamps-default_*.deb root
 
-A stamp is STEM.svg or .png (the first where there are both), STEM.txt with its captions,
+A stamp is STEM.svg or .png (the first where there are both, but for letters), STEM.txt with its captions,
 STEM_desc_LL.ogg with the recording of one in language LL (STEM_desc.ogg: English), STEM.ogg or .wav
 with its sound.
 One sample a stamp with the picture and the English caption, one for each recording with the caption
@@ -60,8 +60,7 @@ def _records(root: Path) -> Iterator[Record]:
     splits = json.loads(SPLIT.read_text())["split"]
     for text in sorted(root.rglob("*.txt")):
         stem = text.relative_to(root).with_suffix("").as_posix()
-        source = next((p for s in (".svg", ".png") if (p := text.with_suffix(s)).exists()), None)
-        if source is None:
+        if (source := find_picture(text)) is None:
             continue
         captions, picture = read_captions(text.read_text("utf-8-sig")), draw(source)
         if not (english := captions.get("en")):
@@ -80,6 +79,14 @@ def _records(root: Path) -> Iterator[Record]:
             kind = meta | {"kind": "sound"}
             yield Record(f"{stem}-sound", None, sound, (english,), "en", split, meta=kind)
             break
+
+
+def find_picture(text: Path) -> Path | None:
+    """The drawing of a stamp: its SVG, but not one whose letters need fonts that may not be here."""
+    svg, png = text.with_suffix(".svg"), text.with_suffix(".png")
+    if svg.exists() and not (png.exists() and b"<text" in svg.read_bytes()):
+        return svg
+    return png if png.exists() else None
 
 
 def is_held(recording: Path, split: str) -> bool:

@@ -1,39 +1,39 @@
-"""A text encoder of transformers as it comes, weights and all, beside letters of its tokens.
+"""A text encoder of transformers as it comes, weights and all, and another that spells.
 
-Letters: N texts, L tokens, V vocabulary, R runs of letters, D width.
+Letters: N texts, L tokens, V vocabulary, K letters of a token, S letters of a text, D width.
 """
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from zlib import crc32
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from tokenizers import Tokenizer as FastTokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
 
 from omni.batch import Tokens
 from omni.config import TextConfig
-from omni.modality.text import END, PAD, Tokenizer, special_tokens
+from omni.modality.text import END, PAD, TextEncoder, Tokenizer, special_tokens
 from omni.nn.transformer import Projection
 
 MARKS = "▁Ġ"
 """with which a token begins that begins a word; in WordPiece ## begins one that does not"""
-LONGEST_RUN, RUNS = 4, 24
-"""letters of a run, and runs of a token, the shortest first"""
+ALPHABET, LONGEST = 4096, 16
+"""rows for letters, which share them by their digest; letters of a token that are read"""
 
 
 class TextTower(nn.Module):
     """Any encoder of transformers, of which `TextConfig.encoder` holds the settings.
 
-    To what it makes of a token is added what its letters say: rows of a table for runs of up to
-    four (as in fastText, arXiv:1607.04606, section 3.2). A frozen encoder of one language can so
-    be heard in others, of whose words it knows no more than pieces.
+    To what it makes of a token is added what one of our own reads, letter by letter, in the place
+    of the token. A frozen encoder of one language can so be heard in others, of whose words it
+    knows no more than pieces.
     """
 
-    def __init__(self, config: TextConfig, vocab_size: int, width: int) -> None:
+    def __init__(self, config: TextConfig, vocab_size: int, width: int, num_heads: int) -> None:
         super().__init__()
         settings = read_settings(config.encoder, vocab_size)
         self.encoder = AutoModel.from_config(settings, attn_implementation="eager")
@@ -41,23 +41,24 @@ class TextTower(nn.Module):
             self.encoder.pooler = None  # of no use here, and would never get a gradient
         hidden = self.encoder.get_input_embeddings().weight.shape[1]
         self.project = Projection(hidden, width)
-        self.ngrams = nn.Embedding(config.ngrams, width)
+        own = replace(config, encoder=TextConfig.encoder)
+        self.spelling = TextEncoder(own, ALPHABET, width, num_heads)
         self.blank = nn.Parameter(torch.zeros(hidden))
-        self.register_buffer("runs", torch.zeros(vocab_size, RUNS, dtype=torch.int32))
-        self.runs: Int[Tensor, "V R"]
-        """rows of the table for each token, 0 for none"""
+        self.register_buffer("letters", torch.zeros(vocab_size, LONGEST, dtype=torch.int32))
+        self.letters: Int[Tensor, "V K"]
+        """of each token, `PAD` after them"""
 
     def start(self) -> None:
         """Small embeddings, which move fast: call after the general initialisation."""
-        nn.init.normal_(self.ngrams.weight, std=0.02)
+        self.spelling.start()
 
     def start_from(self, name: str, tokenizer: Tokenizer) -> None:
         """Takes over the weights of a pretrained encoder, and the letters of its tokens.
 
         Our own special tokens have rows before those of its vocabulary; the end is its own.
         """
-        rows = [letter_rows(token, self.ngrams.num_embeddings) for token in tokenizer.tokens]
-        self.runs.copy_(torch.tensor([row + [0] * (RUNS - len(row)) for row in rows]))
+        rows = [spell(token) for token in tokenizer.tokens]
+        self.letters.copy_(torch.tensor([row + [PAD] * (LONGEST - len(row)) for row in rows]))
         found = AutoModel.from_pretrained(name, use_safetensors=True).state_dict()
         table = self.encoder.get_input_embeddings().weight
         (words,) = (key for key, p in self.encoder.named_parameters() if p is table)
@@ -72,15 +73,23 @@ class TextTower(nn.Module):
     def forward(self, ids: Int[Tensor, "N L"], blank: Bool[Tensor, "N L"] | None = None) -> Tokens:
         """Tokens of padded ids, in some places of which there may be nothing to see."""
         mask, x = ids != PAD, self.encoder.get_input_embeddings()(ids)
-        runs = self.runs[ids]
+        letters = self.letters[ids].long()
         if blank is not None:
             x = torch.where(blank[..., None], self.blank.to(x.dtype), x)
-            runs = runs * ~blank[..., None]
+            letters = letters * ~blank[..., None]
         x = self.encoder(inputs_embeds=x, attention_mask=mask).last_hidden_state
-        letters = F.embedding_bag(
-            runs.flatten(0, 1), self.ngrams.weight, mode="sum", padding_idx=0
-        ).view(*ids.shape, -1)
-        return Tokens(self.project(x) + letters, mask)
+        return Tokens(self.project(x) + self._spelled(letters), mask)
+
+    def _spelled(self, letters: Int[Tensor, "N L K"]) -> Float[Tensor, "N L D"]:
+        """The mean of what each token's letters are in the whole text; zero where it has none."""
+        flat = letters.flatten(1)
+        order = (flat == PAD).byte().argsort(dim=1, stable=True)  # letters side by side
+        order = order[:, : int((flat != PAD).sum(1).max())]
+        read = self.spelling(flat.gather(1, order))
+        place = (order // letters.shape[2])[..., None].expand(read.x.shape)
+        x = read.x.float() * read.mask[..., None]
+        total = x.new_zeros(*letters.shape[:2], x.shape[2]).scatter_add(1, place, x)
+        return total / (letters != PAD).sum(2, keepdim=True).clamp(min=1)
 
 
 def read_settings(settings: str, vocab_size: int) -> PreTrainedConfig:
@@ -109,13 +118,7 @@ def adopt_tokenizer(name: str, languages: Iterable[str]) -> Tokenizer:
     return Tokenizer.adopt(FastTokenizer.from_str(fast.to_str()), languages)
 
 
-def letter_rows(token: str, rows: int) -> list[int]:
-    """Rows, from 1 on, for the runs of letters of a token; the first letter of a word is marked."""
-    inside = token.startswith("##")
-    letters = token[2:] if inside else "^" + token.lstrip(MARKS)
-    found = dict.fromkeys(
-        letters[start : start + size]
-        for size in range(1, LONGEST_RUN + 1)
-        for start in range(len(letters) - size + 1)
-    )
-    return [1 + crc32(run.encode()) % (rows - 1) for run in found][:RUNS]
+def spell(token: str) -> list[int]:
+    """Rows of the alphabet for the letters of a token; a mark stands before a word."""
+    letters = token[2:] if token.startswith("##") else "^" + token.lstrip(MARKS)
+    return [1 + crc32(letter.encode()) % (ALPHABET - 1) for letter in letters[:LONGEST]]

@@ -97,6 +97,17 @@ def test_captions_are_read_by_language() -> None:
     }
 
 
+def test_letters_are_drawn_by_those_who_had_the_fonts(tmp_path: Path) -> None:
+    (tmp_path / "dollar.txt").write_text("A dollar.")
+    (tmp_path / "dollar.svg").write_text(SVG.replace("<rect", "<text>$</text><rect"))
+    assert [r.key for r in read(tmp_path)] == ["dollar"]  # without a .png the .svg will do
+    (tmp_path / "dollar.png").write_bytes(png((0, 0, 255)))
+    (record,) = read(tmp_path)
+    assert isinstance(record.image, bytes)
+    blue = Image.open(io.BytesIO(record.image))
+    assert blue.getpixel((blue.width // 2, blue.height // 2)) == (0, 0, 255)
+
+
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must hold stamps with their .txt; to be had from"):
         list(read(tmp_path))
