@@ -108,6 +108,8 @@ class DataConfig:
     """share of damaged samples above which training stops"""
     foreign: float = 0.5
     """share of samples without speech whose text is taken in another language than English"""
+    translated: float = 0.0
+    """share of recordings whose text comes in another language as well, as one more candidate"""
     languages: tuple[str, ...] = ()
     """of those others; none: all that there are"""
     extra_texts: int = 192

@@ -22,6 +22,7 @@ from omni.items import Audio, Item, to_sample
 from omni.keep import Keep
 from omni.modality.image import to_pil
 from omni.modality.text import Tokenizer
+from omni.modality.tower import TextTower
 from omni.network import Fused, Network, stack
 from omni.pipeline.collate import collate
 
@@ -60,6 +61,8 @@ class Omni:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Network(self.config.model, self.tokenizer.vocab_size)
+        if isinstance(texts := network.encoders["text"], TextTower):
+            texts.learn_letters(self.tokenizer)
         return Omni(network, self.tokenizer, self.config, str(self.device))
 
     def embed(self, items: Item | list[Item]) -> Float[Tensor, "N E"]:

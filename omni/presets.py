@@ -75,13 +75,14 @@ def stamps() -> Config:
             path=("data/stamps",),
             batch_size=64,
             extra_texts=32,
+            translated=0.5,
             languages=("be", "bg", "ca", "da", "el", "en", "es", "fr", "nl", "ro", "ru"),
         ),
         # Of pictures and speech there are one or two pairs in a step: noise, if they are compared.
         loss=LossConfig(
             image_flow=0.0, audio_flow=0.0, joint=0.0, pairs=("image+text", "audio+text")
         ),
-        train=TrainConfig(steps=1250, save_every=250, sample_every=0),
+        train=TrainConfig(steps=1900, save_every=250, sample_every=0),
     )
 
 

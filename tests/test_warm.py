@@ -82,6 +82,7 @@ def test_what_is_frozen_stays_until_it_thaws_and_the_checkpoint_needs_nothing_el
     loaded = load(tmp_path / "run")
     assert loaded.config.model.text.encoder.startswith("{")
     assert loaded.embed(["red", "a red circle"]).shape == (2, 64)
+    assert loaded.untrained().embed("red").isfinite().all()
     assert loaded.tokenizer.decode(loaded.tokenizer.encode("Red circle!", 20)) == "red circle!"
 
 

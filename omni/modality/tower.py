@@ -52,13 +52,17 @@ class TextTower(nn.Module):
         """Small embeddings, which move fast: call after the general initialisation."""
         self.spelling.start()
 
+    def learn_letters(self, tokenizer: Tokenizer) -> None:
+        """Takes over how the tokens are spelled, without which no text can be read."""
+        rows = [spell(token) for token in tokenizer.tokens]
+        self.letters.copy_(torch.tensor([row + [PAD] * (LONGEST - len(row)) for row in rows]))
+
     def start_from(self, name: str, tokenizer: Tokenizer) -> None:
         """Takes over the weights of a pretrained encoder, and the letters of its tokens.
 
         Our own special tokens have rows before those of its vocabulary; the end is its own.
         """
-        rows = [spell(token) for token in tokenizer.tokens]
-        self.letters.copy_(torch.tensor([row + [PAD] * (LONGEST - len(row)) for row in rows]))
+        self.learn_letters(tokenizer)
         found = AutoModel.from_pretrained(name, use_safetensors=True).state_dict()
         table = self.encoder.get_input_embeddings().weight
         (words,) = (key for key, p in self.encoder.named_parameters() if p is table)

@@ -88,6 +88,8 @@ class Assembler:
             images += sample.image is not None
             samples.append(sample)
         texts, found = self._extra(step, *place)
+        spoken = [(p, s) for p, s in zip(picks, samples, strict=True) if s.audio is not None]
+        texts += self._translations(spoken)
         # Texts without a partner stay in their language: as candidates others would only confuse.
         foreign = [self.config.foreign] * len(samples) + [0.0] * len(texts)
         picks, samples = picks + [pick for pick, _ in texts], samples + [text for _, text in texts]
@@ -173,6 +175,18 @@ class Assembler:
             if sample.text is not None:
                 samples.append((pick, sample))
         return samples, faults
+
+    def _translations(self, spoken: list[tuple[Pick, Sample]]) -> list[tuple[Pick, Sample]]:
+        """What some recordings say, in another language: a text alone, of the same group."""
+        share, found = self.config.translated, []
+        if not (share and spoken):
+            return found
+        draws = draw_numbers(self.plan.seed, [pick for pick, _ in spoken]).tolist()
+        for (pick, sample), row in zip(spoken, draws, strict=True):
+            text = self._choose_text(replace(sample, image=None, audio=None), row, share)
+            if text.language != sample.language:
+                found.append((pick, text))
+        return found
 
     def _text(self, pick: Pick) -> Sample:
         kept = self.kept.get((pick.source, pick.number))

@@ -288,6 +288,22 @@ def test_only_pictures_without_speech_are_named_in_other_languages(tmp_path):
     assert {row for row, token in languages.items() if token == both.language("en")} == spoken
 
 
+def test_what_is_said_comes_in_another_language_too_as_a_text_of_the_same_group(tmp_path):
+    names = {"json": json.dumps({"names": {"en": "sample", "de": "muster"}}).encode()}
+    senses = ("image", "audio+text") * 8
+    members = [make_members(n, s) | names for n, s in enumerate(senses)]
+    write_shard(tmp_path / "train-000000.tar", [(f"s{n}", m) for n, m in enumerate(members)])
+    both = Tokenizer.train(["sample muster " * 4], ["en", "de"], 300)
+    config = settings(tmp_path, batch_size=16, extra_texts=0, foreign=0.0, translated=1.0)
+    batch = Loader(config, seed=0).batch(0, both, MODEL)
+    said = batch.parts["audio"].rows
+    assert batch.size == 16 + len(said) and len(said) == 8
+    assert batch.group[16:].tolist() == batch.group[said].tolist()
+    assert batch.language[-8:].tolist() == [both.language("de")] * 8
+    half = Loader(replace(config, translated=0.5), seed=0).batch(0, both, MODEL)
+    assert 16 < half.size < 24
+
+
 def test_of_the_languages_of_a_text_those_are_taken_that_are_asked_for(tmp_path):
     names = {"en": "sample", "de": "muster", "fr": "exemple", "it": "campione"}
     about = {"json": json.dumps({"names": names}).encode()}
