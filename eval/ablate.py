@@ -1,9 +1,9 @@
 """What each objective is worth: python -m eval.ablate [PRESET] [--minutes M] [OBJECTIVE ...].
 
 Trains the preset as it is and once for each objective with its weight changed (off where it is on,
-on where it is off), all for the same time: how many steps that makes is measured first. Every
-command is printed, may be run by hand, and is skipped where its result is there already. Writes
-runs/ablate/PRESET.md.
+on where it is off), all for the same time: how many steps that makes is measured first, of all in
+turns. Every command is printed, may be run by hand, and is skipped where its result is there
+already. Writes runs/ablate/PRESET.md.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from rich.table import Table
 from omni.config import Config, LossConfig
 from omni.interface import pick_device
 from omni.presets import PRESETS
-from omni.training.pace import measure_step
+from omni.training.pace import compare_steps
 
 FOLDER = Path("runs/ablate")
 TASKS = ("retrieval", "match", "caption", "transcribe")
@@ -55,27 +55,44 @@ def variants(config: Config, chosen: list[str]) -> dict[str, float | None]:
     return {"": None} | {name: 0.0 if w else SWITCHED_ON for name, w in weights.items()}
 
 
-def run(preset: str, minutes: float, objective: str, weight: float | None) -> tuple[Path, float]:
-    """The folder of a run of so many minutes, trained and measured; and seconds of a step."""
-    config = PRESETS[preset]()
+def changed(config: Config, objective: str, weight: float | None) -> Config:
+    """The run with one weight changed."""
+    if weight is None:
+        return config
+    return replace(config, loss=replace(config.loss, **{objective: weight}))
+
+
+def paces(preset: str, weights: dict[str, float | None]) -> dict[str, float]:
+    """Seconds that a step of each run takes; what was measured once is not measured again.
+
+    What is new is measured beside the whole preset, and told in proportion to it.
+    """
+    path = FOLDER / f"{preset}-pace.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    if missing := [name for name in weights if name not in known]:
+        config, names = PRESETS[preset](), ["", *(name for name in missing if name)]
+        configs = [changed(config, name, weights[name]) for name in names]
+        found = compare_steps(configs, pick_device(config.train.device))
+        scale = known.get("", found[0]) / found[0]
+        known |= {name: scale * seconds for name, seconds in zip(names, found, strict=True)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(known, indent=2))
+    return known
+
+
+def run(preset: str, steps: int, objective: str, weight: float | None) -> Path:
+    """The folder of a run of so many steps, trained and measured."""
     name = f"ablate/{preset}-{objective or 'whole'}"
     folder, flags = Path("runs") / name, []
     if weight is not None:
-        config = replace(config, loss=replace(config.loss, **{objective: weight}))
         flags = [f"--loss.{objective.replace('_', '-')}", str(weight)]
-    pace = folder / "pace.json"
-    if not pace.exists():
-        rate, _, size = measure_step(config, pick_device(config.train.device))
-        folder.mkdir(parents=True, exist_ok=True)
-        pace.write_text(json.dumps(size / rate))
-    seconds = json.loads(pace.read_text())
     if not (folder / "results.json").exists():
-        steps = ["--train.steps", str(max(2, round(60 * minutes / seconds)))]
-        train = ["train.py", preset, "--name", name, *steps, *flags, "--train.sample-every", "0"]
+        count = ["--train.steps", str(steps)]
+        train = ["train.py", preset, "--name", name, *count, *flags, "--train.sample-every", "0"]
         for command in ([*train, "--resume"], ["-m", "eval.run", str(folder), *TASKS]):
             print("python", *command, flush=True)
             subprocess.run([sys.executable, *command], check=True)
-    return folder, seconds
+    return folder
 
 
 def figures(folder: Path) -> list[float]:
@@ -84,20 +101,20 @@ def figures(folder: Path) -> list[float]:
     return [results.get(name, {"value": math.nan})["value"] for name in FIGURES.values()]
 
 
-def table(rows: dict[str, tuple[float, list[float]]]) -> Table:
+def table(rows: dict[str, tuple[int, list[float]]]) -> Table:
     """Each run's figures, in percent, and below those of the whole the differences to them.
 
     What the whole has no figure of, such as of an objective that is off, is told itself.
     """
     built = Table(box=rich.box.MARKDOWN)
-    for head in ("", "s a step", *FIGURES):
+    for head in ("", "steps", *FIGURES):
         built.add_column(head, justify="right")
     whole = next(iter(rows.values()))[1]
-    for name, (seconds, values) in rows.items():
+    for name, (steps, values) in rows.items():
         cells = [
             cell(v, None if values is whole else w) for v, w in zip(values, whole, strict=True)
         ]
-        built.add_row(name, f"{seconds:.2f}", *cells)
+        built.add_row(name, str(steps), *cells)
     return built
 
 
@@ -120,10 +137,13 @@ def main() -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     rows = {}
     try:
-        for objective, weight in variants(PRESETS[given.preset](), given.objectives).items():
-            folder, seconds = run(given.preset, given.minutes, objective, weight)
+        weights = variants(PRESETS[given.preset](), given.objectives)
+        seconds = paces(given.preset, weights)
+        for objective, weight in weights.items():
+            steps = max(2, round(60 * given.minutes / seconds[objective]))
+            folder = run(given.preset, steps, objective, weight)
             label = "all" if weight is None else f"{objective} {weight:g}"
-            rows[label] = seconds, figures(folder)
+            rows[label] = steps, figures(folder)
     except ValueError as error:
         parser.error(str(error))
     with (FOLDER / f"{given.preset}.md").open("w") as file:

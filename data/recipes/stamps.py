@@ -4,7 +4,7 @@ In `root` what Debian's package holds (or, under `usr/share/tuxpaint/stamps`, th
 
     apt-get download tuxpaint-stamps-default && dpkg-deb -x tuxpaint-stamps-default_*.deb root
 
-A stamp is STEM.svg or .png (the first where there are both, but for letters), STEM.txt with its captions,
+A stamp is STEM.svg or .png (of both the first, if it holds no text), STEM.txt with its captions,
 STEM_desc_LL.ogg with the recording of one in language LL (STEM_desc.ogg: English), STEM.ogg or .wav
 with its sound.
 One sample a stamp with the picture and the English caption, one for each recording with the caption
@@ -82,7 +82,7 @@ def _records(root: Path) -> Iterator[Record]:
 
 
 def find_picture(text: Path) -> Path | None:
-    """The drawing of a stamp: its SVG, but not one whose letters need fonts that may not be here."""
+    """The drawing of a stamp: its SVG, unless its letters need fonts that may not be here."""
     svg, png = text.with_suffix(".svg"), text.with_suffix(".png")
     if svg.exists() and not (png.exists() and b"<text" in svg.read_bytes()):
         return svg

@@ -1,6 +1,9 @@
 """How fast a run would be: a few steps of it, on the clock."""
 
 import math
+from collections.abc import Callable, Sequence
+from itertools import count
+from statistics import median
 
 import torch
 
@@ -17,15 +20,36 @@ WARM_UP, COUNTED = 6, 10
 
 def measure_step(config: Config, device: torch.device) -> tuple[float, float, int]:
     """Samples a second, FLOPs a sample and the batch size; a step includes the optimizer."""
+    step, state = make_step(config, device)
+    time_calls(step, WARM_UP, device)
+    seconds = time_calls(step, COUNTED, device)
+    flops = sum(count_flops(step, state.network) for _ in range(COUNTED))
+    size = config.data.batch_size
+    return size / seconds, flops / COUNTED / size, size
+
+
+def compare_steps(configs: Sequence[Config], device: torch.device) -> list[float]:
+    """Seconds of a step of each run: the medians of steps taken in turns.
+
+    So whatever else the machine does is met by all of them alike.
+    """
+    steps = [make_step(config, device)[0] for config in configs]
+    taken = [[time_calls(step, 1, device) for step in steps] for _ in range(WARM_UP + COUNTED)]
+    return [median(column) for column in zip(*taken[WARM_UP:], strict=True)]
+
+
+def make_step(config: Config, device: torch.device) -> tuple[Callable[[], None], State]:
+    """What trains by one step more at every call, and what it trains."""
     c = config.train
     loader = Loader(config.data, c.seed)
     tokenizer = loader.make_tokenizer(config.model.text)
     state = State(config, tokenizer, Parallel(c, device))
     batches = loader.batches(0, WARM_UP + 2 * COUNTED, tokenizer, config.model)
     half = torch.autocast(device.type, torch.bfloat16, enabled=c.precision == "bf16")
+    seeds = count()
 
     def step() -> None:
-        inputs = [next(batches)], state.parallel, state.past, half, c.seed, 1.0
+        inputs = [next(batches)], state.parallel, state.past, half, next(seeds), 1.0
         work = Step(state.module, *inputs)
         work.backward()
         work.statistics.accept()
@@ -33,8 +57,4 @@ def measure_step(config: Config, device: torch.device) -> tuple[float, float, in
         state.update(c.lr, math.hypot(*norms.values()))
         state.past = work.remember()
 
-    time_calls(step, WARM_UP, device)
-    seconds = time_calls(step, COUNTED, device)
-    flops = sum(count_flops(step, state.network) for _ in range(COUNTED))
-    size = config.data.batch_size
-    return size / seconds, flops / COUNTED / size, size
+    return step, state
