@@ -62,19 +62,19 @@ def changed(config: Config, objective: str, weight: float | None) -> Config:
     return replace(config, loss=replace(config.loss, **{objective: weight}))
 
 
-def paces(preset: str, weights: dict[str, float | None]) -> dict[str, float]:
-    """Seconds that a step of each run takes; what was measured once is not measured again.
+def costs(preset: str, weights: dict[str, float | None]) -> dict[str, tuple[float, float]]:
+    """Seconds and FLOPs of a step of each run; what was measured once is not measured again.
 
-    What is new is measured beside the whole preset, and told in proportion to it.
+    What is new is measured beside the whole preset, and its time told in proportion to that.
     """
-    path = FOLDER / f"{preset}-pace.json"
+    path = FOLDER / f"{preset}-costs.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     if missing := [name for name in weights if name not in known]:
         config, names = PRESETS[preset](), ["", *(name for name in missing if name)]
         configs = [changed(config, name, weights[name]) for name in names]
         found = compare_steps(configs, pick_device(config.train.device))
-        scale = known.get("", found[0]) / found[0]
-        known |= {name: scale * seconds for name, seconds in zip(names, found, strict=True)}
+        scale = known.get("", found[0])[0] / found[0][0]
+        known |= {name: (scale * s, flops) for name, (s, flops) in zip(names, found, strict=True)}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(known, indent=2))
     return known
@@ -101,20 +101,20 @@ def figures(folder: Path) -> list[float]:
     return [results.get(name, {"value": math.nan})["value"] for name in FIGURES.values()]
 
 
-def table(rows: dict[str, tuple[int, list[float]]]) -> Table:
+def table(rows: dict[str, tuple[list[str], list[float]]]) -> Table:
     """Each run's figures, in percent, and below those of the whole the differences to them.
 
     What the whole has no figure of, such as of an objective that is off, is told itself.
     """
     built = Table(box=rich.box.MARKDOWN)
-    for head in ("", "steps", *FIGURES):
+    for head in ("", "s a step", "GFLOP a step", "steps", *FIGURES):
         built.add_column(head, justify="right")
     whole = next(iter(rows.values()))[1]
-    for name, (steps, values) in rows.items():
+    for name, (told, values) in rows.items():
         cells = [
             cell(v, None if values is whole else w) for v, w in zip(values, whole, strict=True)
         ]
-        built.add_row(name, str(steps), *cells)
+        built.add_row(name, *told, *cells)
     return built
 
 
@@ -138,12 +138,14 @@ def main() -> None:
     rows = {}
     try:
         weights = variants(PRESETS[given.preset](), given.objectives)
-        seconds = paces(given.preset, weights)
+        cost = costs(given.preset, weights)
         for objective, weight in weights.items():
-            steps = max(2, round(60 * given.minutes / seconds[objective]))
+            seconds, flops = cost[objective]
+            steps = max(2, round(60 * given.minutes / seconds))
             folder = run(given.preset, steps, objective, weight)
             label = "all" if weight is None else f"{objective} {weight:g}"
-            rows[label] = steps, figures(folder)
+            told = [f"{seconds:.2f}", f"{flops / 1e9:.0f}", str(steps)]
+            rows[label] = told, figures(folder)
     except ValueError as error:
         parser.error(str(error))
     with (FOLDER / f"{given.preset}.md").open("w") as file:

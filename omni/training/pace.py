@@ -14,7 +14,7 @@ from omni.training.parallel import Parallel
 from omni.training.state import State
 from omni.training.step import Step
 
-WARM_UP, COUNTED = 6, 10
+WARM_UP, COUNTED, FEW = 6, 10, 4
 """steps"""
 
 
@@ -28,14 +28,18 @@ def measure_step(config: Config, device: torch.device) -> tuple[float, float, in
     return size / seconds, flops / COUNTED / size, size
 
 
-def compare_steps(configs: Sequence[Config], device: torch.device) -> list[float]:
-    """Seconds of a step of each run: the medians of steps taken in turns.
+def compare_steps(configs: Sequence[Config], device: torch.device) -> list[tuple[float, float]]:
+    """Seconds and FLOPs of a step of each run: the median, and the mean, of steps taken in turns.
 
     So whatever else the machine does is met by all of them alike.
     """
-    steps = [make_step(config, device)[0] for config in configs]
-    taken = [[time_calls(step, 1, device) for step in steps] for _ in range(WARM_UP + COUNTED)]
-    return [median(column) for column in zip(*taken[WARM_UP:], strict=True)]
+    made = [make_step(config, device) for config in configs]
+    taken = [[time_calls(step, 1, device) for step, _ in made] for _ in range(WARM_UP + COUNTED)]
+    seconds = [median(column) for column in zip(*taken[WARM_UP:], strict=True)]
+    return [
+        (s, sum(count_flops(step, state.network) for _ in range(FEW)) / FEW)
+        for s, (step, state) in zip(seconds, made, strict=True)
+    ]
 
 
 def make_step(config: Config, device: torch.device) -> tuple[Callable[[], None], State]:

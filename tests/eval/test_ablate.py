@@ -41,7 +41,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(subprocess, "run", pretend)
-    paces = iter([[2.0, 1.0], [4.0, 1.0]])
+    paces = iter([[(2.0, 8e9), (1.0, 4e9)], [(4.0, 8e9), (1.0, 2e9)]])
     monkeypatch.setattr(ablate, "compare_steps", lambda configs, device: next(paces))
     return ran
 
@@ -58,9 +58,9 @@ def test_all_train_for_the_same_time_and_nothing_is_done_twice(
     assert trained[1][trained[1].index("--loss.joint") + 1] == "0.0"
     written = Path("runs/ablate/demo.md").read_text().splitlines()
     whole, without = [line.split("|") for line in written if line.startswith("|")][-2:]
-    assert [cell.strip() for cell in whole[1:4]] == ["all", "150", "15.0"]
-    assert [cell.strip() for cell in without[1:4]] == ["joint 0", "300", "+15.0"]
-    assert [line[9].strip() for line in (whole, without)] == ["", "30.0"]
+    assert [cell.strip() for cell in whole[1:6]] == ["all", "2.00", "8", "150", "15.0"]
+    assert [cell.strip() for cell in without[1:6]] == ["joint 0", "1.00", "4", "300", "+15.0"]
+    assert [line[11].strip() for line in (whole, without)] == ["", "30.0"]
     done = len(commands)
     ablate.main()
     assert len(commands) == done
