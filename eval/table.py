@@ -8,6 +8,7 @@ import rich.box
 import rich.table
 
 from eval.metrics import Score
+from eval.tasks.steps import STEPS
 
 NAME = re.compile(
     r"((?P<control>untrained|chance)/)?(?P<split>(unseen-)?(test|new)|held)/(?P<task>[a-z]+)/"
@@ -55,7 +56,7 @@ def tables(results: Results) -> list[Table]:
         ("match", ("match",), ("test", "new"), ["accuracy"]),
         ("write", ("caption", "transcribe"), ("test", "new"), ["exact", "CER"]),
         ("make", ("draw", "speak"), ("test", "new"), ["judged", "real", "share"]),
-        ("steps", ("steps",), ("test",), [f"judged@{n}" for n in (2, 4, 8, 16, 50)]),
+        ("steps", ("steps",), ("test",), [f"judged@{n}" for n in STEPS]),
         ("stamps", ("stamps", "video"), ("test", "held"), ["R@1", "exact", "CER"]),
     ]
     built = []
