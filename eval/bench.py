@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eval.corpus import Corpus, Item, choose, item, noisy, picture
+from eval.folder import Folder
 from eval.judge import SETTINGS, Judge, load_or_train
 from omni import Omni
 from omni.batch import Sample
@@ -48,7 +49,7 @@ class Bench:
     Attributes:
         model: the model to measure.
         control: the same architecture and tokenizer with fresh weights.
-        corpus: the samples.
+        data: the samples, or the files of a folder of classes.
         judges: folder in which trained judges are kept.
         seed: keys subsets, noise, sampling and bootstrap.
         limit: at most this many items are generated a direction in `draw` and `speak`.
@@ -59,7 +60,7 @@ class Bench:
 
     model: Omni
     control: Omni
-    corpus: Corpus
+    data: Corpus | Folder
     judges: Path
     seed: int = 0
     limit: int = 512
@@ -68,6 +69,18 @@ class Bench:
     examples: list[Example] = field(default_factory=list)
     _judges: dict[str, Judge] = field(default_factory=dict)
     _vectors: dict[tuple, Tensor] = field(default_factory=dict)
+
+    @property
+    def corpus(self) -> Corpus:
+        """The samples."""
+        assert isinstance(self.data, Corpus)
+        return self.data
+
+    @property
+    def folder(self) -> Folder:
+        """The folder of classes."""
+        assert isinstance(self.data, Folder)
+        return self.data
 
     def judge(self, sense: str) -> Judge:
         """The judge of `image` or `audio`: trained on first use, then read from `judges`."""

@@ -52,6 +52,17 @@ class Corpus:
         return self._samples[split]
 
     @property
+    def galleries(self) -> dict[str, int]:
+        """Complete samples of every split but the one for training."""
+        return {split: len(self.gallery(split)) for split in self.splits if split != "train"}
+
+    @property
+    def licences(self) -> list[str]:
+        """Who drew the pictures that the report shows, and under which licence, as far as told."""
+        metas = [sample.meta for split in self.galleries for sample in self.gallery(split)]
+        return sorted({f"{m['style']} ({m['licence']})" for m in metas if "licence" in m})
+
+    @property
     def train(self) -> list[Sample]:
         """The training samples; some have no recording."""
         return self.samples("train")

@@ -9,7 +9,7 @@ from eval.bench import Example
 from eval.corpus import SENSES
 from eval.figures import curves, media
 from eval.metrics import Score
-from eval.table import Results, Table, figure, head, interval, protocol, tables
+from eval.table import CONTROLS, Results, Table, figure, head, interval, protocol, tables
 
 WORDS = {"text": "name", "image": "picture", "audio": "speech"}
 HEADLINES = [
@@ -52,6 +52,7 @@ STAMPS = (
     "One model for image, text and speech, trained on Tux Paint's stamps: drawings, photographs, "
     "captions and human voices in many languages."
 )
+CLASSES = "One model for image, text and speech, asked to which class a file belongs."
 
 
 def write_report(run: Path, results: Results, meta: Mapping, examples: Sequence[Example]) -> None:
@@ -86,11 +87,18 @@ def header(results: Results, meta: Mapping) -> str:
             facts.append(f"<div><dt>{words}</dt><dd>{value}<small>{small}</small></dd></div>")
     return (
         f"<h1>{escape(meta['config'])}</h1>"
-        f'<p class="lead">{STAMPS if "held" in meta["galleries"] else EMOJI} '
+        f'<p class="lead">{lead(meta)} '
         f"Measured at step {meta['step']:,}.</p>"
         + (f'<dl class="facts">{"".join(facts)}</dl>' if facts else "")
         + f'<div class="protocol"><p>{escape(protocol(meta))}</p></div>'
     )
+
+
+def lead(meta: Mapping) -> str:
+    """What the model is, by what was asked of it."""
+    if "classify" in meta["seconds"]:
+        return CLASSES
+    return STAMPS if "held" in meta["galleries"] else EMOJI
 
 
 def table(built: Table) -> str:
@@ -191,7 +199,7 @@ def every_figure(results: Results) -> str:
     """All results by name, as `results.json` has them."""
     rows = []
     for name, score in results.items():
-        kind = name.split("/")[0] if name.split("/")[0] in ("untrained", "chance") else "model"
+        kind = name.split("/")[0] if name.split("/")[0] in CONTROLS else "model"
         figures = [f"{value:.4g}" for value in (score.value, score.low, score.high)]
         cells = [*figures, f"{score.n}", "" if score.gallery is None else f"{score.gallery}"]
         body = "".join(f"<td>{value}</td>" for value in [*cells, f"{score.seed}"])

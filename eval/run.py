@@ -21,11 +21,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 import omni
 from eval.bench import Bench
 from eval.corpus import SPLITS, Corpus
+from eval.folder import Folder
 from eval.judge import sha256
 from eval.metrics import Score
 from eval.report import write_report
 from eval.table import markdown, tables, terminal
-from eval.tasks import KNOWN, ON_REQUEST, STAMPS, TASKS
+from eval.tasks import FOLDERS, KNOWN, ON_REQUEST, STAMPS, TASKS
 from eval.tasks.stamps import SPLITS as STAMP_SPLITS
 from omni.pretrained import find
 
@@ -44,10 +45,11 @@ def parser() -> Parser:
     built.add_argument("run", nargs="?", default="runs/demo", help="folder of the run")
     tasks = (
         f"of {', '.join(TASKS)}, or all of these; {', '.join(ON_REQUEST)}; of stamps "
-        f"(--data data/stamps) {', '.join(STAMPS)}"
+        f"(--data data/stamps) {', '.join(STAMPS)}; of a folder SPLIT/CLASS/FILE (--data FOLDER) "
+        f"{', '.join(FOLDERS)}"
     )
     built.add_argument("tasks", nargs="*", metavar="task", help=tasks)
-    built.add_argument("--data", default="data/sample", help="folder of the shards")
+    built.add_argument("--data", default="data/sample", help="folder of the shards, or classes")
     built.add_argument("--seed", type=int, default=0, help="subsets, noise, sampling, bootstrap")
     built.add_argument("--limit", type=int, default=256, help="items made a direction")
     built.add_argument("--snr", type=float, default=0.0, help="of noisy speech, in dB")
@@ -61,22 +63,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for task in given.tasks:
         if task not in KNOWN:
             parse.error(f"task must be one of {', '.join(KNOWN)}, got {task!r}")
-    if {*given.tasks} & {*STAMPS} and {*given.tasks} - {*STAMPS}:
-        parse.error(f"{', '.join(STAMPS)} are measured apart: they are of other shards")
-    splits = ("train", *(STAMP_SPLITS if {*given.tasks} & {*STAMPS} else SPLITS))
+    for apart in (STAMPS, FOLDERS):
+        if {*given.tasks} & {*apart} and {*given.tasks} - {*apart}:
+            parse.error(f"{', '.join(apart)}: measured apart, on data of another kind")
     if given.limit < 1:
         parse.error(f"--limit must be at least 1, got {given.limit}")
     if not (run := Path(given.run)).is_dir():
         parse.error(f"{run} is no folder of a run: train one, or name another")
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     try:
-        corpus, model = Corpus(given.data, splits), omni.load(str(run))
+        data, model = open_data(given.data, given.tasks), omni.load(str(run))
     except (ValueError, OSError) as error:
         parse.error(" ".join(str(error).split()))
     bench = Bench(
         model=model,
         control=model.untrained(seed=given.seed),
-        corpus=corpus,
+        data=data,
         judges=run.parent / "judges",
         seed=given.seed,
         limit=given.limit,
@@ -89,6 +91,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for table in tables(results):
         console.print(terminal(table))
     console.print(f"{sum(seconds.values()):.0f} s; report: {run / 'report.html'}")
+
+
+def open_data(path: str, tasks: Sequence[str]) -> Corpus | Folder:
+    """What the tasks are of. Raises `ValueError` where the path does not hold it."""
+    if {*tasks} & {*FOLDERS}:
+        return Folder(path)
+    return Corpus(path, ("train", *(STAMP_SPLITS if {*tasks} & {*STAMPS} else SPLITS)))
 
 
 def measure_all(
@@ -123,9 +132,9 @@ def describe(
         "seed": bench.seed,
         "limit": bench.limit,
         "snr": bench.snr,
-        "data": bench.corpus.digest,
-        "licences": licences(bench),
-        "galleries": {split: len(bench.corpus.gallery(split)) for split in measured(bench)},
+        "data": bench.data.digest,
+        "licences": bench.data.licences,
+        "galleries": bench.data.galleries,
         "machine": f"{platform.machine()}, {cpu_name()}, {os.cpu_count()} cores",
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -141,17 +150,6 @@ def checkpoint(run: Path) -> dict[str, Any]:
     state = folder / "state.json"
     step = json.loads(state.read_text())["step"] if state.exists() else 0
     return {"step": step, "weights": sha256(folder / "model.safetensors")}
-
-
-def measured(bench: Bench) -> list[str]:
-    """The splits of the corpus but the one for training."""
-    return [split for split in bench.corpus.splits if split != "train"]
-
-
-def licences(bench: Bench) -> list[str]:
-    """Who drew the pictures that the report shows, and under which licence, as far as is told."""
-    metas = [sample.meta for split in measured(bench) for sample in bench.corpus.gallery(split)]
-    return sorted({f"{meta['style']} ({meta['licence']})" for meta in metas if "licence" in meta})
 
 
 def cpu_name() -> str:

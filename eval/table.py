@@ -8,9 +8,10 @@ import rich.box
 import rich.table
 
 from eval.metrics import Score
+from eval.tasks.steps import STEPS
 
 NAME = re.compile(
-    r"((?P<control>untrained|chance)/)?(?P<split>(unseen-)?(test|new)|held)/(?P<task>[a-z]+)/"
+    r"((?P<control>untrained|shuffled|chance)/)?(?P<split>(unseen-)?(test|new)|held)/(?P<task>[a-z]+)/"
     r"(?P<direction>((noisy|direct|reranked) )?[a-z]+(-[a-z]{2})?(\+[a-z]+)*->[a-z]+(-[a-z]{2})?)/"
     r"(?P<metric>[A-Za-z0-9@_]+)"
 )
@@ -24,13 +25,15 @@ TITLES = {
     "make": "Drawing and speaking",
     "steps": "Steps of making, one candidate",
     "stamps": "Stamps: real voices, by caption",
+    "classify": "Classification",
 }
+CONTROLS = ("untrained", "shuffled", "chance")
 Results = Mapping[str, Score]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One direction; `kind` is `model`, `untrained` or `chance`."""
+    """One direction; `kind` is `model` or one of `CONTROLS`."""
 
     label: str
     kind: str
@@ -55,8 +58,9 @@ def tables(results: Results) -> list[Table]:
         ("match", ("match",), ("test", "new"), ["accuracy"]),
         ("write", ("caption", "transcribe"), ("test", "new"), ["exact", "CER"]),
         ("make", ("draw", "speak"), ("test", "new"), ["judged", "real", "share"]),
-        ("steps", ("steps",), ("test",), [f"judged@{n}" for n in (2, 4, 8, 16, 50)]),
+        ("steps", ("steps",), ("test",), [f"judged@{n}" for n in STEPS]),
         ("stamps", ("stamps", "video"), ("test", "held"), ["R@1", "exact", "CER"]),
+        ("classify", ("classify",), ("test",), ["zero_shot@1", "zero_shot@5", "probe"]),
     ]
     built = []
     for title, tasks, splits, metrics in plans:
@@ -68,9 +72,9 @@ def tables(results: Results) -> list[Table]:
 
 
 def _rows(results: Results, tasks: Sequence[str], columns: list[tuple[str, str]]) -> Iterator[Row]:
-    """The model's directions, then the untrained network's, then chance in one row if it can."""
+    """The model's directions, then those of each control, and chance in one row if it can."""
     found = [match for match in map(NAME.fullmatch, results) if match and match["task"] in tasks]
-    for control in (None, "untrained", "chance"):
+    for control in (None, *CONTROLS):
         mine = [match for match in found if match["control"] == control]
         rows = []
         for task, direction in dict.fromkeys((m["task"], m["direction"]) for m in mine):
@@ -157,6 +161,14 @@ def protocol(meta: Mapping) -> str:
             "never met; held: recordings of known stamps, whose name in that language was never "
             "heard. Videos: a picture of test that moves, and a recording that names it. "
             f"Intervals: 95 %, bootstrap over queries, 1,000 resamples. {told}"
+        )
+    if "classify" in meta["seconds"]:
+        return (
+            "Classification: accuracy over the files of test. zero_shot@k: the class is among the "
+            "k whose names are nearest, a class being the mean of its prompts' unit vectors; ties "
+            "count as misses. probe: logistic regression on the vectors of train, its strength "
+            "chosen on val or on a fifth of train; shuffled: the same from labels that are dealt "
+            f"out anew. Intervals: 95 %, bootstrap over files, 1,000 resamples. {told}"
         )
     sizes = " and ".join(f"{size:,} ({split})" for split, size in meta["galleries"].items())
     return (

@@ -112,6 +112,9 @@ class DataConfig:
     """share of recordings whose text comes in another language as well, as one more candidate"""
     languages: tuple[str, ...] = ()
     """of those others; none: all that there are"""
+    language_alpha: float = 0.0
+    """power of the number of samples that have a language, by which it is drawn of those others:
+    0 evenly, 1 as they come, .3 in XLM-R (arXiv:1911.02116, section 3.1)"""
     extra_texts: int = 192
     """more texts in a batch, without picture and sound: candidates for the contrast"""
     shuffled: bool = False

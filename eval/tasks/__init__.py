@@ -1,6 +1,7 @@
 """The tasks by name, in the order in which they run."""
 
 from eval.tasks.caption import caption
+from eval.tasks.classify import classify
 from eval.tasks.draw import draw
 from eval.tasks.match import match
 from eval.tasks.retrieval import retrieval
@@ -23,4 +24,6 @@ ON_REQUEST = {"steps": steps}
 """of the emoji too, but only where they are named"""
 STAMPS = {"stamps": stamps, "video": video}
 """of Tux Paint's stamps"""
-KNOWN = TASKS | ON_REQUEST | STAMPS
+FOLDERS = {"classify": classify}
+"""of a folder of classes"""
+KNOWN = TASKS | ON_REQUEST | STAMPS | FOLDERS

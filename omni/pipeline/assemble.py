@@ -1,8 +1,10 @@
 """The batch of a step: its samples read, decoded into one place, and replaced where damaged."""
 
+from bisect import bisect
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -216,7 +218,9 @@ class Assembler:
         language, allowed = sample.language, self.config.languages or sample.texts
         others = [x for x in sample.texts if x != language and x in allowed]
         if sample.audio is None and others and draw < foreign:
-            language = others[int(first * len(others))]
+            odds = (max(1, self.plan.languages[x]) ** self.config.language_alpha for x in others)
+            *ends, total = accumulate(odds)
+            language = others[bisect(ends, first * total)]
         texts = sample.texts.get(language, [])
         text = texts[int(second * len(texts))] if texts else sample.text
         if text == sample.text and language == sample.language:

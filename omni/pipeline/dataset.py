@@ -5,6 +5,7 @@ import json
 import os
 import re
 from bisect import bisect_right
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -17,8 +18,9 @@ from rich.progress import track
 from omni.pipeline import remote
 from omni.pipeline.index import Index, build_index
 from omni.pipeline.transfer import MissingError, list_names, read
-from omni.pipeline.writer import MANIFEST
 
+MANIFEST = "dataset.json"
+"""beside shards: their sizes, digests and counts"""
 QUIET_BYTES = 256 << 20
 """indexing less than this shows no progress bar"""
 
@@ -96,6 +98,25 @@ class Dataset:
                 return None
         file = Path(self.path) / name
         return file.read_text("utf-8") if file.is_file() else None
+
+    @cached_property
+    def languages(self) -> Counter[str]:
+        """How many samples have texts in each language. Raises `ValueError` where that is not told.
+
+        The manifest says so, which must be of these very shards.
+        """
+        text = self.beside(MANIFEST)
+        told = {entry["name"]: entry for entry in json.loads(text)["shards"]} if text else {}
+        found: Counter[str] = Counter()
+        for shard in self.shards:
+            entry = told.get(shard.name, {})
+            if "languages" not in entry or entry["index"] != shard.index.digest:
+                raise ValueError(
+                    f"how often {shard.url} has each language must be in the {MANIFEST} of the "
+                    f"folder that data.path names: run python -m data.prepare index FOLDER"
+                )
+            found.update(entry["languages"])
+        return found
 
     def locate(self, number: int) -> tuple[Shard, int]:
         """The shard and the row in it of a sample's number."""
@@ -201,6 +222,8 @@ def read_manifest(path: Path, shown: str = "") -> list[dict]:
             if not re.fullmatch(r"[^/]+\.tar", name) or not isinstance(size, int):
                 raise ValueError(f"entry {name!r}")
             _ = shard["sha256"], shard["index"], shard["samples"]
+            if min({**shard.get("languages", {})}.values(), default=1) < 1:
+                raise ValueError(f"languages of {name!r}")
         if len({shard["name"] for shard in shards}) < len(shards):
             raise ValueError("a shard comes twice")
     except (ValueError, KeyError, TypeError) as error:

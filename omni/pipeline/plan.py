@@ -3,6 +3,7 @@
 Everything follows from indexes and numbers; no byte of a sample is read here.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -96,6 +97,10 @@ class Plan:
                 )
         if config.streams < 1 or config.batch_size < 1:
             raise ValueError("data.streams and data.batch_size must be at least 1")
+        if config.language_alpha < 0:
+            raise ValueError(f"data.language_alpha must not be < 0, got {config.language_alpha}")
+        told = datasets if config.language_alpha else []
+        self.languages = sum((dataset.languages for dataset in told), Counter[str]())
         self.blend = Blend(self._orders(seed), config.weights)
         self.texts = Blend(self._orders(int(mix(seed, 4) >> np.uint64(1))), config.weights)
 

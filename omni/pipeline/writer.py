@@ -3,16 +3,19 @@
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from webdataset.writer import TarWriter
 
+from omni.pipeline.dataset import MANIFEST
 from omni.pipeline.formats import senses_of, split_name
 from omni.pipeline.index import Index, build_index
+from omni.pipeline.sample import MemberError, decode_members, make_sample
 
-MANIFEST = "dataset.json"
 VERSION = 1
 
 
@@ -50,6 +53,7 @@ def describe_shard(path: Path) -> dict[str, Any]:
         counts[name] = counts.get(name, 0) + 1
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+        languages = _count_languages(file, index)
     return {
         "name": path.name,
         "bytes": index.tar_bytes,
@@ -57,7 +61,22 @@ def describe_shard(path: Path) -> dict[str, Any]:
         "index": index.digest,
         "samples": len(index),
         "senses": dict(sorted(counts.items())),
+        "languages": dict(sorted(languages.items())),
     }
+
+
+def _count_languages(tar: BinaryIO, index: Index) -> Counter[str]:
+    """How many samples have texts in each language; those that are damaged do not count."""
+    languages: Counter[str] = Counter()
+    for row in range(len(index)):
+        texts = {}
+        for extension, offset, size, _ in index.members(row):
+            if extension in ("txt", "json"):
+                tar.seek(offset)
+                texts[extension] = tar.read(size)
+        with suppress(MemberError):
+            languages.update(make_sample("", decode_members(texts, 0)).texts.keys())
+    return languages
 
 
 def write_manifest(folder: Path, shards: list[dict[str, Any]] | None = None) -> Path:

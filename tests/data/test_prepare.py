@@ -80,6 +80,7 @@ def test_index_builds_what_is_missing_and_keeps_what_is_right(shards, capsys):
     assert "12 samples in 3 shards" in capsys.readouterr().out
     manifest = json.loads((shards / "dataset.json").read_text("utf-8"))
     assert [shard["samples"] for shard in manifest["shards"]] == [4, 4, 4]
+    assert [s["languages"] for s in manifest["shards"]] == [{"en": 3, "zh": 1}] * 3
 
 
 def test_index_names_damaged_tars_and_does_the_rest(shards, capsys):

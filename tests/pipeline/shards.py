@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 import soundfile
 
-from omni.config import AudioConfig, ImageConfig, ModelConfig, TextConfig
+from omni.config import AudioConfig, DataConfig, ImageConfig, ModelConfig, TextConfig
 from omni.pipeline.writer import write_manifest, write_shard
 
 MODEL = ModelConfig(
@@ -16,6 +16,10 @@ MODEL = ModelConfig(
     audio=AudioConfig(max_seconds=0.5),
     text=TextConfig(max_tokens=12),
 )
+
+
+def settings(path: Path, **others) -> DataConfig:
+    return DataConfig(**{"path": (str(path),), "batch_size": 8, "extra_texts": 4} | others)
 
 
 def make_members(number: int, senses: str) -> dict[str, bytes]:

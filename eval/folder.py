@@ -1,0 +1,140 @@
+"""A folder of classes, as torchvision's ImageFolder has it: SPLIT/CLASS/FILE.
+
+Beside the splits may lie `classes.json`, {folder of a class: its name or names}, as ImageNet's
+need; otherwise a class is called what its folder is, underscores being spaces. `templates.json`
+holds the prompts in which the names are embedded, such as ["a photo of a {}."]; otherwise ["{}"].
+"""
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omni.pipeline.formats import IMAGES, SOUNDS
+
+SPLITS = ("train", "val", "test")
+KINDS: dict[str, str] = {**dict.fromkeys(IMAGES, "image"), **dict.fromkeys(SOUNDS, "audio")}
+
+
+class Folder:
+    """The files of a folder of classes, none of them read yet; `train` and `val` may be missing.
+
+    Attributes:
+        files: those of each split, in order.
+        labels: for each of them the place of its class in `classes`.
+        classes: folders of the classes, sorted: those of `train`, or else of `test`.
+        names: one or several of each class.
+        templates: prompts, in which {} stands for a name.
+        sense: `image` or `audio`.
+
+    Raises:
+        ValueError: naming the path, for a class that is empty or that train lacks, for files that
+            are neither picture nor recording or some of each, and for json that is not as above.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        splits = {split: found for split in SPLITS if (found := find(self.path / split))}
+        if "test" not in splits:
+            raise ValueError(f"{self.path} must hold test/CLASS/FILE, or no class is asked for")
+        self.classes = [*splits.get("train", splits["test"])]
+        self._check(splits)
+        self.files = {s: [f for c in found for f in found[c]] for s, found in splits.items()}
+        self.labels = {
+            s: [number for number, c in enumerate(self.classes) for _ in found.get(c, ())]
+            for s, found in splits.items()
+        }
+        senses = {KINDS[kind(file)]: file for files in self.files.values() for file in files}
+        if len(senses) > 1:
+            some = " and ".join(map(str, senses.values()))
+            raise ValueError(f"files must be all pictures or all recordings, got {some}")
+        (self.sense,) = senses
+        self.names = read_names(self.path / "classes.json", self.classes)
+        self.templates = read_templates(self.path / "templates.json")
+
+    def _check(self, splits: dict[str, dict[str, list[Path]]]) -> None:
+        """Whether there is something to tell apart, and to learn it from."""
+        if len(self.classes) < 2:
+            raise ValueError(f"{self.path} must hold two classes at least, got {self.classes}")
+        for split, found in splits.items():
+            for name, files in found.items():
+                place = self.path / split / name
+                if name not in self.classes:
+                    raise ValueError(f"{place}: its class must be in train, too")
+                if split == "train" and "val" not in splits and len(files) < 2:
+                    raise ValueError(f"{place}: without val/ a class must hold two files, got one")
+
+    @property
+    def galleries(self) -> dict[str, int]:
+        """How many files are asked for."""
+        return {"test": len(self.files["test"])}
+
+    @property
+    def licences(self) -> list[str]:
+        """None are told."""
+        return []
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over names and sizes of the files, and all that is said of the classes."""
+        whole = hashlib.sha256(json.dumps([self.classes, self.names, self.templates]).encode())
+        for file in (file for files in self.files.values() for file in files):
+            whole.update(f"{file.relative_to(self.path)} {file.stat().st_size}\n".encode())
+        return whole.hexdigest()
+
+
+def find(split: Path) -> dict[str, list[Path]]:
+    """The files of every class of a split, however deep; hidden ones do not count."""
+    found = {}
+    for place in sorted(p for p in split.glob("[!.]*") if p.is_dir()):
+        files = sorted(p for p in place.rglob("*") if p.is_file() and not p.name.startswith("."))
+        if not files:
+            raise ValueError(f"{place}: a class must hold a file at least, this one is empty")
+        if strange := [file for file in files if kind(file) not in KINDS]:
+            raise ValueError(f"{strange[0]}: the ending must be one of {', '.join(KINDS)}")
+        found[place.name] = files
+    return found
+
+
+def kind(file: Path) -> str:
+    """The ending of a file's name, without the dot."""
+    return file.suffix.lower().removeprefix(".")
+
+
+def read_names(path: Path, classes: list[str]) -> list[list[str]]:
+    """The names of each class."""
+    if not path.exists():
+        return [[name.replace("_", " ")] for name in classes]
+    told = read_json(path)
+    if not isinstance(told, dict):
+        raise ValueError(f"{path} must be an object of names by folder, got {type(told).__name__}")
+    names = []
+    for name in classes:
+        value = told.get(name)
+        some = [value] if isinstance(value, str) else value
+        if not is_texts(some):
+            raise ValueError(f"{path}: class {name!r} must have a name or several, got {value!r}")
+        names.append(some)
+    return names
+
+
+def read_templates(path: Path) -> list[str]:
+    """The prompts."""
+    templates = read_json(path) if path.exists() else ["{}"]
+    if not is_texts(templates) or not all("{}" in text for text in templates):
+        raise ValueError(f"{path} must be a list of texts with {{}} for the name, got {templates}")
+    return templates
+
+
+def is_texts(value: Any) -> bool:
+    """Whether it is a list of texts, and not empty."""
+    return isinstance(value, list) and bool(value) and all(isinstance(t, str) and t for t in value)
+
+
+def read_json(path: Path) -> Any:
+    """What a file holds. Raises `ValueError`, naming it, for what is no JSON."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
