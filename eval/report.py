@@ -52,6 +52,7 @@ STAMPS = (
     "One model for image, text and speech, trained on Tux Paint's stamps: drawings, photographs, "
     "captions and human voices in many languages."
 )
+QUESTIONS = "One model for image, text and speech, asked about pictures and recordings."
 
 
 def write_report(run: Path, results: Results, meta: Mapping, examples: Sequence[Example]) -> None:
@@ -74,6 +75,11 @@ def report(run: Path, results: Results, meta: Mapping, examples: Sequence[Exampl
     )
 
 
+def lead(meta: Mapping) -> str:
+    """What the model is, by what was sought."""
+    return STAMPS if "held" in meta["galleries"] else EMOJI if meta["galleries"] else QUESTIONS
+
+
 def header(results: Results, meta: Mapping) -> str:
     """What the model is, its best-known figures, and how all of them were measured."""
     facts = []
@@ -86,7 +92,7 @@ def header(results: Results, meta: Mapping) -> str:
             facts.append(f"<div><dt>{words}</dt><dd>{value}<small>{small}</small></dd></div>")
     return (
         f"<h1>{escape(meta['config'])}</h1>"
-        f'<p class="lead">{STAMPS if "held" in meta["galleries"] else EMOJI} '
+        f'<p class="lead">{lead(meta)} '
         f"Measured at step {meta['step']:,}.</p>"
         + (f'<dl class="facts">{"".join(facts)}</dl>' if facts else "")
         + f'<div class="protocol"><p>{escape(protocol(meta))}</p></div>'

@@ -25,9 +25,13 @@ from eval.judge import sha256
 from eval.metrics import Score
 from eval.report import write_report
 from eval.table import markdown, tables, terminal
-from eval.tasks import KNOWN, ON_REQUEST, STAMPS, TASKS
+from eval.tasks import KNOWN, ON_REQUEST, QUESTIONS, STAMPS, TASKS
+from eval.tasks.answer import SPLIT as ASKED
 from eval.tasks.stamps import SPLITS as STAMP_SPLITS
 from omni.pretrained import find
+
+WORLDS = ((TASKS | ON_REQUEST, SPLITS), (STAMPS, STAMP_SPLITS), (QUESTIONS, (ASKED,)))
+"""tasks that go together, and the splits that their shards have beside that for training"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,7 +48,7 @@ def parser() -> Parser:
     built.add_argument("run", nargs="?", default="runs/demo", help="folder of the run")
     tasks = (
         f"of {', '.join(TASKS)}, or all of these; {', '.join(ON_REQUEST)}; of stamps "
-        f"(--data data/stamps) {', '.join(STAMPS)}"
+        f"(--data data/stamps) {', '.join(STAMPS)}; of questions {', '.join(QUESTIONS)}"
     )
     built.add_argument("tasks", nargs="*", metavar="task", help=tasks)
     built.add_argument("--data", default="data/sample", help="folder of the shards")
@@ -61,16 +65,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for task in given.tasks:
         if task not in KNOWN:
             parse.error(f"task must be one of {', '.join(KNOWN)}, got {task!r}")
-    if {*given.tasks} & {*STAMPS} and {*given.tasks} - {*STAMPS}:
-        parse.error(f"{', '.join(STAMPS)} are measured apart: they are of other shards")
-    splits = ("train", *(STAMP_SPLITS if {*given.tasks} & {*STAMPS} else SPLITS))
+    tasks = given.tasks or list(TASKS)
+    splits, *others = [splits for names, splits in WORLDS if {*tasks} & {*names}]
+    if others:
+        apart = " and ".join(", ".join(names) for names, _ in WORLDS[1:])
+        parse.error(f"{apart} are measured apart: they are of other shards")
     if given.limit < 1:
         parse.error(f"--limit must be at least 1, got {given.limit}")
     if not (run := Path(given.run)).is_dir():
         parse.error(f"{run} is no folder of a run: train one, or name another")
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     try:
-        corpus, model = Corpus(given.data, splits), omni.load(str(run))
+        corpus, model = Corpus(given.data, ("train", *splits)), omni.load(str(run))
     except (ValueError, OSError) as error:
         parse.error(" ".join(str(error).split()))
     bench = Bench(
@@ -83,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         snr=given.snr,
     )
     console = Console()
-    results, seconds = measure_all(bench, given.tasks or list(TASKS), console)
+    results, seconds = measure_all(bench, tasks, console)
     meta = describe(run, bench, seconds, list(arguments or sys.argv[1:]))
     write(run, results, meta, bench)
     for table in tables(results):
@@ -144,8 +150,8 @@ def checkpoint(run: Path) -> dict[str, Any]:
 
 
 def measured(bench: Bench) -> list[str]:
-    """The splits of the corpus but the one for training."""
-    return [split for split in bench.corpus.splits if split != "train"]
+    """The splits of the corpus in which something is sought."""
+    return [split for split in bench.corpus.splits if split not in ("train", ASKED)]
 
 
 def licences(bench: Bench) -> list[str]:

@@ -10,8 +10,8 @@ import rich.table
 from eval.metrics import Score
 
 NAME = re.compile(
-    r"((?P<control>untrained|chance)/)?(?P<split>(unseen-)?(test|new)|held)/(?P<task>[a-z]+)/"
-    r"(?P<direction>((noisy|direct|reranked) )?[a-z]+(-[a-z]{2})?(\+[a-z]+)*->[a-z]+(-[a-z]{2})?)/"
+    r"((?P<control>untrained|chance)/)?(?P<split>(unseen-)?(test|new)|held|val)/(?P<task>[a-z]+)/"
+    r"(?P<direction>((noisy|direct|reranked|blind|shuffled) )?[a-z]+(-[a-z]{2})?(\+[a-z]+)*->[a-z]+(-[a-z]{2})?)/"
     r"(?P<metric>[A-Za-z0-9@_]+)"
 )
 """Every result but the judge's accuracy on real items, `real/SPLIT/SENSE/judged`."""
@@ -24,6 +24,7 @@ TITLES = {
     "make": "Drawing and speaking",
     "steps": "Steps of making, one candidate",
     "stamps": "Stamps: real voices, by caption",
+    "answer": "Answers to questions",
 }
 Results = Mapping[str, Score]
 
@@ -57,6 +58,7 @@ def tables(results: Results) -> list[Table]:
         ("make", ("draw", "speak"), ("test", "new"), ["judged", "real", "share"]),
         ("steps", ("steps",), ("test",), [f"judged@{n}" for n in (2, 4, 8, 16, 50)]),
         ("stamps", ("stamps", "video"), ("test", "held"), ["R@1", "exact", "CER"]),
+        ("answer", ("answer",), ("val",), ["exact", "chosen", "VQA", "VQA_chosen"]),
     ]
     built = []
     for title, tasks, splits, metrics in plans:
@@ -157,6 +159,15 @@ def protocol(meta: Mapping) -> str:
             "never met; held: recordings of known stamps, whose name in that language was never "
             "heard. Videos: a picture of test that moves, and a recording that names it. "
             f"Intervals: 95 %, bootstrap over queries, 1,000 resamples. {told}"
+        )
+    if not meta["galleries"]:
+        return (
+            f"At most {meta['limit']} questions of val. exact: what the model writes is the "
+            "commonest of the answers that people gave; chosen: of the commonest answers of "
+            "training, the likeliest. VQA: min(n / 3, 1) of n people who say the same, averaged "
+            "over the subsets without one of the ten. blind: asked without picture and recording; "
+            "shuffled: with those of another question; chance: always the commonest answer. "
+            f"Intervals: 95 %, bootstrap over questions, 1,000 resamples. {told}"
         )
     sizes = " and ".join(f"{size:,} ({split})" for split, size in meta["galleries"].items())
     return (

@@ -1,5 +1,6 @@
 """The tasks by name, in the order in which they run."""
 
+from eval.tasks.answer import answer
 from eval.tasks.caption import caption
 from eval.tasks.draw import draw
 from eval.tasks.match import match
@@ -23,4 +24,6 @@ ON_REQUEST = {"steps": steps}
 """of the emoji too, but only where they are named"""
 STAMPS = {"stamps": stamps, "video": video}
 """of Tux Paint's stamps"""
-KNOWN = TASKS | ON_REQUEST | STAMPS
+QUESTIONS = {"answer": answer}
+"""of shards whose samples have answers"""
+KNOWN = TASKS | ON_REQUEST | STAMPS | QUESTIONS
