@@ -11,7 +11,8 @@ from eval.metrics import Score
 
 NAME = re.compile(
     r"((?P<control>untrained|chance)/)?(?P<split>(unseen-)?(test|new)|held|val)/(?P<task>[a-z]+)/"
-    r"(?P<direction>((noisy|direct|reranked|blind|shuffled) )?[a-z]+(-[a-z]{2})?(\+[a-z]+)*->[a-z]+(-[a-z]{2})?)/"
+    r"(?P<direction>((noisy|direct|reranked|blind|shuffled) )?"
+    r"[a-z]+(-[a-z]{2})?(\+[a-z]+)*->[a-z]+(-[a-z]{2})?)/"
     r"(?P<metric>[A-Za-z0-9@_]+)"
 )
 """Every result but the judge's accuracy on real items, `real/SPLIT/SENSE/judged`."""

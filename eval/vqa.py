@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-NUMBERS = "zero one two three four five six seven eight nine ten".split()
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 DIGITS = {word: str(number) for number, word in enumerate(NUMBERS)} | {"none": "0"}
 ARTICLES = {"a", "an", "the"}
 ENDINGS = {

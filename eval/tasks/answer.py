@@ -38,35 +38,34 @@ def answer(bench: Bench) -> Iterator[tuple[str, Score]]:
         texts = [item(sample, "text") for sample in samples]
         asked = [item(sample, source) for sample in samples]
         others = [other(*pair, source) for pair in zip(samples, turned(samples), strict=True)]
-        for condition, items in (("", asked), ("blind ", texts), ("shuffled ", others)):
-            for prefix, model in (("", bench.model), ("untrained/", bench.control)):
-                if prefix and condition:
-                    continue
-                name = f"{prefix}{SPLIT}/answer/{condition}{source}->text"
-                written, chosen = model.answer(items), model.answer(items, common)
-                yield from figures(bench, name, samples, written, "exact", "VQA")
-                yield from figures(
-                    bench, name, samples, chosen, "chosen", "VQA_chosen", len(common)
-                )
+        runs = [
+            ("", bench.model, asked),
+            ("untrained/", bench.control, asked),
+            ("blind ", bench.model, texts),
+            ("shuffled ", bench.model, others),
+        ]
+        for told, model, items in runs:
+            control, condition = (told, "") if told.endswith("/") else ("", told)
+            name = f"{control}{SPLIT}/answer/{condition}{source}->text"
+            yield from figures(bench, name, samples, model.answer(items))
+            yield from figures(bench, name, samples, model.answer(items, common), len(common))
         name, same = f"chance/{SPLIT}/answer/{source}->text", common[:1] * len(samples)
-        yield from figures(bench, name, samples, same, "exact", "VQA")
+        yield from figures(bench, name, samples, same)
 
 
 def figures(
-    bench: Bench,
-    name: str,
-    samples: list[Sample],
-    given: list[str],
-    exact: str,
-    rule: str,
-    gallery: int | None = None,
+    bench: Bench, name: str, samples: list[Sample], given: list[str], gallery: int | None = None
 ) -> Iterator[tuple[str, Score]]:
-    """How often the answer is the commonest that people gave; VQA's rule where there are ten."""
-    pairs = [*zip(given, samples, strict=True)]
+    """How often the answer is the commonest that people gave; VQA's rule where there are ten.
+
+    `gallery`: how many there were to choose from.
+    """
+    exact, rule = ("exact", "VQA") if gallery is None else ("chosen", "VQA_chosen")
     truths = [vqa.normalize(Counter(s.answers).most_common(1)[0][0]) for s in samples]
     right = np.array([vqa.normalize(a) == t for a, t in zip(given, truths, strict=True)])
     yield f"{name}/{exact}", measure(right, bench.seed, gallery=gallery)
     if all(len(sample.answers) == PEOPLE for sample in samples):
+        pairs = zip(given, samples, strict=True)
         values = np.array([vqa.accuracy(a, sample.answers) for a, sample in pairs])
         yield f"{name}/{rule}", measure(values, bench.seed, gallery=gallery)
 
