@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -189,7 +190,7 @@ def _write(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> Non
 
 def _ask(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None:
     names, items = _read_all(arguments.items, errors)
-    asked: list[Item] = [(item, arguments.question) for item in items]
+    asked: list[Any] = [(item, arguments.question) for item in items]
     choices = arguments.choices and [text.strip() for text in arguments.choices.split(",")]
     answers = model.answer(asked, choices, arguments.language) if asked else []
     _print((f"{n}\t{a}" for n, a in zip(names, answers, strict=True)), arguments.to)

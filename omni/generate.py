@@ -25,7 +25,7 @@ SHORTLIST = 128
 
 @torch.no_grad()
 def write(
-    network: Network, fused: Fused, language: Int[Tensor, "N"], candidates: int, asked: bool = False
+    network: Network, fused: Fused, language: int, candidates: int, asked: bool = False
 ) -> list[list[int]]:
     """The token ids after the token of the language that suit the source best.
 
@@ -33,7 +33,9 @@ def write(
     and scaled cosine with the source's vector have the largest sum: the decoder's word for it and
     the contrast's. Where something is `asked` the likeliest is: an answer is not what it is about.
     """
-    ids, log_p = _beams(network, fused.tokens, language, candidates)
+    memory = fused.tokens
+    languages = torch.full((len(memory.x),), language, device=memory.x.device)
+    ids, log_p = _beams(network, memory, languages, candidates)
     if candidates > 1 and not asked:
         flat = ids.flatten(0, 1)
         rows = torch.arange(len(flat), device=flat.device)

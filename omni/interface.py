@@ -151,9 +151,8 @@ class Omni:
         that the model's own vectors find the best (see `omni.generate`). A picture or speech of
         what comes without text is made from the text that the model writes of it, as in a chain
         of modalities (SpeechGPT, arXiv:2305.11000); with `direct` it is made from the source
-        itself. Text of what comes with a text is the answer to it. Long recordings are written
-        down, and long texts spoken, in pieces (`omni.chunks`). Item i of a list is drawn from
-        (seed, i). Raises `ValueError` for a value out of range.
+        itself. What is written of a source with text answers it. Long recordings are written down
+        and long texts spoken in pieces. Item i is drawn from (seed, i). Raises `ValueError`.
         """
         _check(to, {"steps": steps, "candidates": candidates})
         if to == "text" and (negative is not None or keep is not None):
@@ -165,9 +164,8 @@ class Omni:
         given = None if keep is None else parts.given(keep, to, self.network)
 
         def write(fused: Fused, indices: list[int]) -> list[str]:
-            languages = torch.full((len(indices),), code, device=self.device)
             asked = to == "text" and samples[indices[0]].text is not None
-            rows = sampling.write(self.network, fused, languages, candidates, asked)
+            rows = sampling.write(self.network, fused, code, candidates, asked)
             return [*map(self.tokenizer.decode, rows)]
 
         def make(fused: Fused, indices: list[int]) -> list[Any]:

@@ -1,5 +1,7 @@
 """Questions about what is seen and heard: answered from the media, and from nothing else."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,12 +23,12 @@ def model(asked_run) -> Omni:
     return load(asked_run)
 
 
-def about(sample: Sample) -> tuple[Item, ...]:
+def about(sample: Sample) -> tuple[Any, ...]:
     """What there is of picture and recording."""
     return tuple(item(sample, s) for s in ("image", "audio") if getattr(sample, s) is not None)
 
 
-def asked(shown: list[Sample]) -> list[Item]:
+def asked(shown: list[Sample]) -> list[Any]:
     """Every question, with what some samples show."""
     return [(*about(b), item(a, "text")) for a, b in zip(QUESTIONS, shown, strict=True)]
 

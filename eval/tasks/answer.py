@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -100,6 +101,7 @@ def turned(samples: list[Sample]) -> list[Sample]:
 
 def other(asked: Sample, shown: Sample, source: str) -> Item:
     """The question of one sample with what another is about."""
-    assert asked.text is not None
-    senses = [sense for sense in source.split("+") if sense != "text"]
-    return (asked.text, *(item(shown, sense) for sense in senses))
+    parts: list[Any] = [
+        item(asked if sense == "text" else shown, sense) for sense in source.split("+")
+    ]
+    return tuple(parts)

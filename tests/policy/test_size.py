@@ -6,7 +6,8 @@ import typing
 
 from omni.config import Config
 
-MAX_PACKAGE_LINES = 9_800  # all of omni/: 3,800 model and use, 3,600 loader, 2,400 training
+# All of omni/: 3,850 model and use, 3,650 loader, 2,400 training; 9,800 before questions.
+MAX_PACKAGE_LINES = 9_920
 MAX_FILE_LINES = 299
 MAX_FUNCTION_LINES = 59
 MAX_FIELDS = 72  # each is a flag of train.py; 64 before weights of others

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from omni.batch import SENSES, Batch, Part
@@ -208,54 +207,6 @@ def test_the_order_of_micro_batches_does_not_matter(
     assert selected(redrawn) != {
         name: {key + 1 for key in keys} for name, keys in selected(selections[0]).items()
     }
-
-
-def test_questions_are_answered_and_in_nothing_else(tokenizer: Tokenizer) -> None:
-    data = replace(CONFIG.data, path=("synthetic", "synthetic-questions"))
-    made = Loader(data).batch(0, tokenizer, MODEL)
-    batch = take(made, (torch.arange(made.size) % 8).argsort(stable=True))
-    whole = step_of([batch], tokenizer)
-    assert whole[1]["next_token/answer"] > 0
-    for count in (2, 8):
-        assert max(difference(whole, step_of(deal(batch, count), tokenizer))) < TOLERANCE, count
-    # Where all of a process' questions are missing the others' count alike.
-    rows = torch.arange(batch.size)
-    first = torch.isin(rows, batch.parts["question"].rows).int().argsort(stable=True)
-    assert (
-        max(
-            difference(
-                step_of([take(batch, first)], tokenizer),
-                step_of(deal(take(batch, first), 2), tokenizer),
-            )
-        )
-        < TOLERANCE
-    )
-    # Other questions change no other loss; other answers change this one.
-    asked = batch.parts["question"]
-    turned = Part(asked.data.roll(1, 0), asked.rows, asked.lengths.roll(1, 0))
-    losses = step_of([replace(batch, parts=batch.parts | {"question": turned})], tokenizer)[1]
-    assert [n for n in losses if losses[n] != whole[1][n]] == ["next_token/answer"]
-    senses = {s: part for s, part in batch.parts.items() if s in SENSES}
-    plain = step_of([replace(batch, parts=senses)], tokenizer)[1]
-    assert plain == {n: loss for n, loss in whole[1].items() if n != "next_token/answer"}
-    # Control: as captions they would be compared with pictures.
-    words, ids = batch.parts["text"], F.pad(asked.data, (0, 8))
-    size = words.data.shape[1]
-    captions = Part(
-        torch.cat([words.data, ids[:, :size]]),
-        torch.cat([words.rows, asked.rows]),
-        torch.cat([words.lengths, asked.lengths]),
-    )
-    order = captions.rows.argsort()
-    captions = Part(captions.data[order], captions.rows[order], captions.lengths[order])
-    wrong = replace(batch, parts=senses | {"text": captions}, language=None)
-    assert (
-        abs(
-            step_of([wrong], tokenizer)[1]["contrastive/image-text"]
-            - plain["contrastive/image-text"]
-        )
-        > 100 * TOLERANCE
-    )
 
 
 def selected(selection: Selection) -> dict[str, set[int]]:
