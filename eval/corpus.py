@@ -53,8 +53,9 @@ class Corpus:
 
     @property
     def galleries(self) -> dict[str, int]:
-        """Complete samples of every split but the one for training."""
-        return {split: len(self.gallery(split)) for split in self.splits if split != "train"}
+        """Complete samples of every split in which something is sought."""
+        sought = [split for split in self.splits if split not in ("train", "val")]
+        return {split: len(self.gallery(split)) for split in sought}
 
     @property
     def licences(self) -> list[str]:

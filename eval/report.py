@@ -53,6 +53,7 @@ STAMPS = (
     "captions and human voices in many languages."
 )
 CLASSES = "One model for image, text and speech, asked to which class a file belongs."
+QUESTIONS = "One model for image, text and speech, asked about pictures and recordings."
 
 
 def write_report(run: Path, results: Results, meta: Mapping, examples: Sequence[Example]) -> None:
@@ -96,8 +97,9 @@ def header(results: Results, meta: Mapping) -> str:
 
 def lead(meta: Mapping) -> str:
     """What the model is, by what was asked of it."""
-    if "classify" in meta["seconds"]:
-        return CLASSES
+    for task, words in (("classify", CLASSES), ("answer", QUESTIONS)):
+        if task in meta["seconds"]:
+            return words
     return STAMPS if "held" in meta["galleries"] else EMOJI
 
 

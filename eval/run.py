@@ -26,9 +26,19 @@ from eval.judge import sha256
 from eval.metrics import Score
 from eval.report import write_report
 from eval.table import markdown, tables, terminal
-from eval.tasks import FOLDERS, KNOWN, ON_REQUEST, STAMPS, TASKS
+from eval.tasks import FOLDERS, KNOWN, ON_REQUEST, QUESTIONS, STAMPS, TASKS
+from eval.tasks.answer import SPLIT as ASKED
 from eval.tasks.stamps import SPLITS as STAMP_SPLITS
 from omni.pretrained import find
+
+WORLDS = (
+    (TASKS | ON_REQUEST, SPLITS),
+    (STAMPS, STAMP_SPLITS),
+    (QUESTIONS, (ASKED,)),
+    (FOLDERS, ()),
+)
+"""tasks that go together, and the splits that their shards have beside that for training; of
+classes there are no shards"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,7 +56,7 @@ def parser() -> Parser:
     tasks = (
         f"of {', '.join(TASKS)}, or all of these; {', '.join(ON_REQUEST)}; of stamps "
         f"(--data data/stamps) {', '.join(STAMPS)}; of a folder SPLIT/CLASS/FILE (--data FOLDER) "
-        f"{', '.join(FOLDERS)}"
+        f"{', '.join(FOLDERS)}; of questions {', '.join(QUESTIONS)}"
     )
     built.add_argument("tasks", nargs="*", metavar="task", help=tasks)
     built.add_argument("--data", default="data/sample", help="folder of the shards, or classes")
@@ -63,16 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for task in given.tasks:
         if task not in KNOWN:
             parse.error(f"task must be one of {', '.join(KNOWN)}, got {task!r}")
-    for apart in (STAMPS, FOLDERS):
-        if {*given.tasks} & {*apart} and {*given.tasks} - {*apart}:
-            parse.error(f"{', '.join(apart)}: measured apart, on data of another kind")
+    tasks = given.tasks or list(TASKS)
+    splits, *others = [splits for names, splits in WORLDS if {*tasks} & {*names}]
+    if others:
+        parse.error(
+            f"{', '.join(tasks)}: some of these are measured apart, on data of another kind"
+        )
     if given.limit < 1:
         parse.error(f"--limit must be at least 1, got {given.limit}")
     if not (run := Path(given.run)).is_dir():
         parse.error(f"{run} is no folder of a run: train one, or name another")
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     try:
-        data, model = open_data(given.data, given.tasks), omni.load(str(run))
+        data = Corpus(given.data, ("train", *splits)) if splits else Folder(given.data)
+        model = omni.load(str(run))
     except (ValueError, OSError) as error:
         parse.error(" ".join(str(error).split()))
     bench = Bench(
@@ -85,19 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         snr=given.snr,
     )
     console = Console()
-    results, seconds = measure_all(bench, given.tasks or list(TASKS), console)
+    results, seconds = measure_all(bench, tasks, console)
     meta = describe(run, bench, seconds, list(arguments or sys.argv[1:]))
     write(run, results, meta, bench)
     for table in tables(results):
         console.print(terminal(table))
     console.print(f"{sum(seconds.values()):.0f} s; report: {run / 'report.html'}")
-
-
-def open_data(path: str, tasks: Sequence[str]) -> Corpus | Folder:
-    """What the tasks are of. Raises `ValueError` where the path does not hold it."""
-    if {*tasks} & {*FOLDERS}:
-        return Folder(path)
-    return Corpus(path, ("train", *(STAMP_SPLITS if {*tasks} & {*STAMPS} else SPLITS)))
 
 
 def measure_all(

@@ -11,8 +11,9 @@ from eval.metrics import Score
 from eval.tasks.steps import STEPS
 
 NAME = re.compile(
-    r"((?P<control>untrained|shuffled|chance)/)?(?P<split>(unseen-)?(test|new)|held)/(?P<task>[a-z]+)/"
-    r"(?P<direction>((noisy|direct|reranked) )?[a-z]+(-[a-z]{2})?(\+[a-z]+)*->[a-z]+(-[a-z]{2})?)/"
+    r"((?P<control>untrained|chance)/)?(?P<split>(unseen-)?(test|new)|held|val)/(?P<task>[a-z]+)/"
+    r"(?P<direction>((noisy|direct|reranked|blind|shuffled) )?"
+    r"[a-z]+(-[a-z]{2})?(\+[a-z]+)*->[a-z]+(-[a-z]{2})?)/"
     r"(?P<metric>[A-Za-z0-9@_]+)"
 )
 """Every result but the judge's accuracy on real items, `real/SPLIT/SENSE/judged`."""
@@ -26,6 +27,7 @@ TITLES = {
     "steps": "Steps of making, one candidate",
     "stamps": "Stamps: real voices, by caption",
     "classify": "Classification",
+    "answer": "Answers to questions",
 }
 CONTROLS = ("untrained", "shuffled", "chance")
 Results = Mapping[str, Score]
@@ -61,6 +63,7 @@ def tables(results: Results) -> list[Table]:
         ("steps", ("steps",), ("test",), [f"judged@{n}" for n in STEPS]),
         ("stamps", ("stamps", "video"), ("test", "held"), ["R@1", "exact", "CER"]),
         ("classify", ("classify",), ("test",), ["zero_shot@1", "zero_shot@5", "probe"]),
+        ("answer", ("answer",), ("val",), ["exact", "chosen", "VQA", "VQA_chosen"]),
     ]
     built = []
     for title, tasks, splits, metrics in plans:
@@ -169,6 +172,15 @@ def protocol(meta: Mapping) -> str:
             "count as misses. probe: logistic regression on the vectors of train, its strength "
             "chosen on val or on a fifth of train; shuffled: the same from labels that are dealt "
             f"out anew. Intervals: 95 %, bootstrap over files, 1,000 resamples. {told}"
+        )
+    if "answer" in meta["seconds"]:
+        return (
+            f"At most {meta['limit']} questions of val. exact: what the model writes is the "
+            "commonest of the answers that people gave; chosen: of the commonest answers of "
+            "training, the likeliest. VQA: min(n / 3, 1) of n people who say the same, averaged "
+            "over the subsets without one of the ten. blind: asked without picture and recording; "
+            "shuffled: with those of another question; chance: always the commonest answer. "
+            f"Intervals: 95 %, bootstrap over questions, 1,000 resamples. {told}"
         )
     sizes = " and ".join(f"{size:,} ({split})" for split, size in meta["galleries"].items())
     return (

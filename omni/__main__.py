@@ -1,4 +1,4 @@
-"""The command line: python -m omni embed | search | caption | transcribe | draw | speak | bench.
+"""The command line: omni embed | search | caption | transcribe | ask | draw | speak | bench.
 
 An argument is a file if its name ends like a picture, a recording, a video or a .txt, and a text
 otherwise; "-" reads arguments from standard input, a line each. A damaged or missing file is
@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -28,6 +29,7 @@ EXAMPLES = """examples:
   omni caption *.png --to captions.txt
   omni transcribe - < list-of-recordings.txt
   omni draw "a red apple" --keep plate.png --mask around.png
+  omni ask "what colour is it?" *.png --choices red,green,blue
   omni search --gallery pictures/ "a red apple" question.wav
   omni embed picture.png --to vectors.jsonl
 """
@@ -74,11 +76,15 @@ def _parser() -> argparse.ArgumentParser:
         "search": "the best of a gallery for each query",
         "caption": "name what a picture or a video shows",
         "transcribe": "write down what a recording says",
+        "ask": "the answer to a question about each picture, recording or video",
         "draw": "a picture of a text or a recording",
         "speak": "speech from a text or a picture",
     }
     for name, text in helps.items():
         command = commands.add_parser(name, help=text, description=text)
+        if name == "ask":
+            command.add_argument("question")
+            command.add_argument("--choices", help="the answers to choose from, A,B,...")
         command.add_argument("items", nargs="+", help='files or texts; "-": standard input')
         command.add_argument("--model", help="run, folder or hub name (default: runs/demo)")
         command.add_argument("--device", default="auto")
@@ -98,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(flag, type=kind, help=text)
         else:
             command.add_argument("--to", type=Path, help="file for the results (default: terminal)")
-        if name in ("caption", "transcribe"):
+        if name in ("caption", "transcribe", "ask"):
             command.add_argument("--language", default="en")
         if name == "search":
             where = "files, folders or texts to search in"
@@ -182,6 +188,14 @@ def _write(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> Non
     _print((f"{n}\t{t}" for n, t in zip(names, texts, strict=True)), arguments.to)
 
 
+def _ask(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None:
+    names, items = _read_all(arguments.items, errors)
+    asked: list[Any] = [(item, arguments.question) for item in items]
+    choices = arguments.choices and [text.strip() for text in arguments.choices.split(",")]
+    answers = model.answer(asked, choices, arguments.language) if asked else []
+    _print((f"{n}\t{a}" for n, a in zip(names, answers, strict=True)), arguments.to)
+
+
 def _make(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None:
     names, items = _read_all(arguments.items, errors)
     sense = "image" if arguments.command == "draw" else "audio"
@@ -219,6 +233,7 @@ COMMANDS: dict[str, Callable[[Omni, argparse.Namespace, list[str]], None]] = {
     "search": _search,
     "caption": _write,
     "transcribe": _write,
+    "ask": _ask,
     "draw": _make,
     "speak": _make,
 }

@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, Int, Int16, UInt8
 from torch import Tensor
 
 SENSES = ("image", "audio", "text")
+ASKED = ("question", "answer")
+"""parts of a batch that are no sense: a question is what its answer is written from, no caption"""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Sample:
     """samples of one group show the same thing: they are not negatives of each other"""
     texts: dict[str, list[str]] = field(default_factory=dict)
     """every text of the sample by language, `text` among them"""
+    answers: list[str] = field(default_factory=list)
+    """where there are any, `text` is a question"""
     meta: dict[str, Any] = field(default_factory=dict)
 
 
@@ -36,7 +40,8 @@ class Part:
     """All items of one sense in a batch, dense; `rows` says which sample each belongs to."""
 
     data: Tensor
-    """uint8 [N 3 H W], int16 [N S] or token ids [N L]"""
+    """uint8 [N 3 H W], int16 [N S] or token ids [N L], of which an answer's begin with the
+    language"""
     rows: Int[Tensor, "N"]
     lengths: Int[Tensor, "N"]
     """valid audio samples or text tokens of each item; for images, 1"""
@@ -49,7 +54,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Batch:
-    """Dense parts, one for each sense that at least one sample has."""
+    """Dense parts, one for each sense that at least one sample has, and one each of `ASKED`."""
 
     size: int
     group: Int[Tensor, "B"]
@@ -78,9 +83,13 @@ class Batch:
         """What the other processes need to know of these samples."""
         assert self.key is not None
         lengths = torch.zeros(self.size, len(SENSES), dtype=torch.long)
-        for sense, part in self.parts.items():
-            lengths[part.rows, SENSES.index(sense)] = part.lengths
-        return Table(self.key, self.group, lengths)
+        answer = torch.zeros(self.size, dtype=torch.long)
+        for name, part in self.parts.items():
+            if name in SENSES:
+                lengths[part.rows, SENSES.index(name)] = part.lengths
+            elif name == "answer":
+                answer[part.rows] = part.lengths - 1
+        return Table(self.key, self.group, lengths, answer)
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,8 @@ class Table:
     group: Int[Tensor, "G"]
     lengths: Int[Tensor, "G 3"]
     """as `Part.lengths`, in the order of `SENSES`; 0 where a sense is absent"""
+    answer: Int[Tensor, "G"]
+    """tokens of the answer that are to be guessed; 0 where nothing is asked"""
 
     def has(self, *senses: str) -> Bool[Tensor, "G"]:
         """Which samples have all of some senses."""

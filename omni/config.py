@@ -90,7 +90,7 @@ class DataConfig:
 
     path: tuple[str, ...] = ("data/sample",)
     """folders of webdataset shards SPLIT-*.tar, patterns such as 'shards/*.tar', or URLs of
-    folders; or "synthetic" """
+    folders; or "synthetic" or "synthetic-questions" """
     weights: tuple[float, ...] = ()
     """share of each path in every batch; none: as large as they are"""
     require: tuple[str, ...] = ()

@@ -19,20 +19,24 @@ from omni.network import Fused, Network, stack
 
 MIN_FRAMES = 16
 """shortest speech, in log-mel frames"""
+SHORTLIST = 128
+"""texts to choose from that are looked at to their ends"""
 
 
 @torch.no_grad()
 def write(
-    network: Network, fused: Fused, language: Int[Tensor, "N"], candidates: int
+    network: Network, fused: Fused, language: int, candidates: int, asked: bool = False
 ) -> list[list[int]]:
     """The token ids after the token of the language that suit the source best.
 
     Beam search finds the `candidates` likeliest. Of these the one is chosen whose log-probability
     and scaled cosine with the source's vector have the largest sum: the decoder's word for it and
-    the contrast's.
+    the contrast's. Where something is `asked` the likeliest is: an answer is not what it is about.
     """
-    ids, log_p = _beams(network, fused.tokens, language, candidates)
-    if candidates > 1:
+    memory = fused.tokens
+    languages = torch.full((len(memory.x),), language, device=memory.x.device)
+    ids, log_p = _beams(network, memory, languages, candidates)
+    if candidates > 1 and not asked:
         flat = ids.flatten(0, 1)
         rows = torch.arange(len(flat), device=flat.device)
         texts = network.fuse(network.encode("text", Part(flat, rows, (flat != PAD).sum(1))))
@@ -45,11 +49,38 @@ def write(
 def log_likelihood(
     network: Network, memory: Tokens, ids: Int[Tensor, "N L"], language: Int[Tensor, "N"]
 ) -> Float[Tensor, "N"]:
-    """How likely the text decoder finds texts, padded after their ends: the logarithm."""
+    """How likely the text decoder finds texts, padded after their ends: the logarithm.
+
+    Each has a memory of its own, or all have one.
+    """
     decoder, inputs = network.text_decoder, torch.cat([language[:, None], ids[:, :-1]], 1)
-    logits, _ = decoder(inputs, decoder.keys(memory), memory.mask)
+    keys = [
+        (k.expand(len(ids), *k.shape[1:]), v.expand(len(ids), *v.shape[1:]))
+        for k, v in decoder.keys(memory)
+    ]
+    logits, _ = decoder(inputs, keys, memory.mask.expand(len(ids), -1))
     each = logits.float().log_softmax(-1).gather(2, ids[..., None])[..., 0]
     return (each * (ids != PAD)).sum(1)
+
+
+@torch.no_grad()
+def choose(
+    network: Network, memory: Tokens, choices: Int[Tensor, "C L"], language: int
+) -> list[int]:
+    """Which of some texts, padded after their ends, is the likeliest for each item.
+
+    By the sum over their tokens, not the mean, of those `SHORTLIST` whose first token is the
+    likeliest: as answers are ranked by ALBEF (arXiv:2107.07651, section 5) and BLIP.
+    """
+    decoder, best = network.text_decoder, []
+    languages = torch.full((max(len(memory.x), len(choices)),), language, device=choices.device)
+    starts, _ = decoder(languages[: len(memory.x), None], decoder.keys(memory), memory.mask)
+    shortlists = starts[:, 0, choices[:, 0]].topk(min(SHORTLIST, len(choices))).indices
+    for i, few in enumerate(shortlists):
+        own = memory[i : i + 1]
+        likely = log_likelihood(network, own, choices[few], languages[: len(few)])
+        best.append(int(few[likely.argmax()]))
+    return best
 
 
 def _beams(

@@ -1,4 +1,4 @@
-"""The three verbs on plain objects: embed, retrieve, generate.
+"""The verbs on plain objects: embed, retrieve, generate, answer.
 
 Preprocessing, tokenizer, device, evaluation mode and normalising are the model's business.
 """
@@ -18,7 +18,7 @@ from omni import generate as sampling
 from omni import keep as parts
 from omni.batch import SENSES, Sample, Tokens
 from omni.config import Config
-from omni.items import Audio, Item, to_sample
+from omni.items import Audio, Item, num_frames, to_sample
 from omni.keep import Keep
 from omni.modality.image import to_pil
 from omni.modality.text import Tokenizer
@@ -118,7 +118,8 @@ class Omni:
         """
         sides = self._samples(queries), self._samples(gallery)
         code = self.tokenizer.language(language)
-        memories, texts = [self._memories(side) for side in sides], [*map(self._ids, sides)]
+        memories = [self._memories(side) for side in sides]
+        texts = [[None if s.text is None else self._ids(s.text) for s in side] for side in sides]
         pairs = [(q, g) for q, row in enumerate(candidates.tolist()) for g in row]
         if both := [(q, g) for q, g in pairs if (texts[0][q] is None) == (texts[1][g] is None)]:
             has = "neither does" if texts[0][both[0][0]] is None else "both do"
@@ -157,8 +158,8 @@ class Omni:
         that the model's own vectors find the best (see `omni.generate`). A picture or speech of
         what comes without text is made from the text that the model writes of it, as in a chain
         of modalities (SpeechGPT, arXiv:2305.11000); with `direct` it is made from the source
-        itself. Long recordings are written down, and long texts spoken, in pieces (`omni.chunks`).
-        Item i of a list is drawn from (seed, i). Raises `ValueError` for a value out of range.
+        itself. What is written of a source with text answers it. Long recordings are written down
+        and long texts spoken in pieces. Item i is drawn from (seed, i). Raises `ValueError`.
         """
         _check(to, {"steps": steps, "candidates": candidates})
         if to == "text" and (negative is not None or keep is not None):
@@ -170,8 +171,8 @@ class Omni:
         given = None if keep is None else parts.given(keep, to, self.network)
 
         def write(fused: Fused, indices: list[int]) -> list[str]:
-            languages = torch.full((len(indices),), code, device=self.device)
-            rows = sampling.write(self.network, fused, languages, candidates)
+            asked = to == "text" and samples[indices[0]].text is not None
+            rows = sampling.write(self.network, fused, code, candidates, asked)
             return [*map(self.tokenizer.decode, rows)]
 
         def make(fused: Fused, indices: list[int]) -> list[Any]:
@@ -195,6 +196,29 @@ class Omni:
         whole = [chunks.join([next(made) for _ in some]) for some in pieces]
         return whole if isinstance(items, list) else whole[0]
 
+    def answer(
+        self, items: Item | list[Item], choices: list[str] | None = None, language: str = "en"
+    ) -> Any:
+        """The answer to the question that each item holds as its text, such as (picture, "why?").
+
+        What `generate` writes, or the likeliest of some `choices` (`omni.generate.choose`). Raises
+        `ValueError` for an item that asks nothing, and for no choices.
+        """
+        samples, code = self._samples(items), self.tokenizer.language(language)
+        if any(sample.text is None for sample in samples):
+            raise ValueError("an item must hold a text, the question, to be answered; one does not")
+        if choices is None:
+            return self.generate(items, to="text", language=language)
+        if not choices:
+            raise ValueError("choices must hold at least one text, got none")
+        ids = pad_sequence([*map(self._ids, choices)], batch_first=True).to(self.device)
+        with self._half():
+            best = self._each(
+                samples, lambda fused, _: sampling.choose(self.network, fused.tokens, ids, code)
+            )
+        answers = [choices[i] for i in best]
+        return answers if isinstance(items, list) else answers[0]
+
     def _worded(self, samples: list[Sample], write: Callable) -> list[Sample]:
         """The same, with texts in the place of those that have none."""
         wordless = [i for i, sample in enumerate(samples) if sample.text is None]
@@ -213,7 +237,7 @@ class Omni:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
 
     def _each(self, samples: list[Sample], make: Callable[[Fused, list[int]], list]) -> list:
-        """What is made of each sample, and of its number; answers in their order."""
+        """What is made of each sample, and of its number, in their order."""
         return self._batched(samples, lambda t, some: make(self.network.fuse(*t.values()), some))
 
     def _memories(self, samples: list[Sample]) -> list[Tokens | None]:
@@ -230,11 +254,8 @@ class Omni:
             found[i] = tokens
         return found
 
-    def _ids(self, samples: list[Sample]) -> list[Tensor | None]:
-        """The token ids of samples that hold a text."""
-        size = self.config.model.text.max_tokens
-        texts = [sample.text for sample in samples]
-        return [None if t is None else torch.tensor(self.tokenizer.encode(t, size)) for t in texts]
+    def _ids(self, text: str) -> Int[Tensor, "L"]:
+        return torch.tensor(self.tokenizer.encode(text, self.config.model.text.max_tokens))
 
     @torch.no_grad()
     def _batched(
@@ -269,16 +290,9 @@ class Omni:
     def _samples(self, items: Item | list[Item]) -> list[Sample]:
         if isinstance(items, list) and not items:
             raise ValueError("items must not be an empty list")
-        rate, items = (
-            self.config.model.audio.sample_rate,
-            items if isinstance(items, list) else [items],
-        )
-        return [to_sample(item, rate) for item in items]
-
-
-def num_frames(sample: Sample) -> int:
-    """Of its video; 1 where it has a picture or none."""
-    return 1 if sample.image is None or sample.image.ndim == 3 else len(sample.image)
+        rate = self.config.model.audio.sample_rate
+        several = items if isinstance(items, list) else [items]
+        return [to_sample(item, rate) for item in several]
 
 
 def _check(to: str, counts: dict[str, int]) -> None:

@@ -93,6 +93,11 @@ def to_sample(item: Item, sample_rate: int) -> Sample:
     return Sample(key="query", **found)
 
 
+def num_frames(sample: Sample) -> int:
+    """Of its video; 1 where it has a picture or none."""
+    return 1 if sample.image is None or sample.image.ndim == 3 else len(sample.image)
+
+
 def _senses(value: Any, sample_rate: int) -> Iterator[tuple[str, Any]]:
     if isinstance(value, str):
         yield "text", value

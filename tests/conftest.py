@@ -1,6 +1,7 @@
 """Fixtures: one small trained run for everything that needs a model."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,14 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_model(tiny_run: Path) -> Omni:
     """The model of `tiny_run`."""
     return load(tiny_run)
+
+
+@pytest.fixture(scope="session")
+def asked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has learned to answer, beside the names of things; it neither draws nor speaks."""
+    config, run = PRESETS["debug"](), tmp_path_factory.mktemp("runs") / "asked"
+    data = replace(config.data, path=("synthetic", "synthetic-questions"))
+    loss = replace(config.loss, image_flow=0.0, audio_flow=0.0, matching=0.0)
+    settings = replace(config.train, save_every=150)
+    train.train(replace(config, data=data, loss=loss, train=settings), run)
+    return run

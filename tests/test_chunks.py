@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from omni import Audio, Omni
-from omni.chunks import join, split_sound, split_text
+from omni.chunks import join, split, split_sound, split_text
 from omni.modality.text import Tokenizer
 from omni.pipeline.synthetic import RATE, make_samples
+from omni.presets import debug
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,14 @@ def test_text_is_cut_between_sentences_or_else_words(tokenizer: Tokenizer) -> No
     assert split_text("red circle", tokenizer, 30) == ["red circle"]
     # A word that is too long by itself stays one: the model cuts it.
     assert split_text("red " + "x" * 50, tokenizer, 30) == ["red", "x" * 50]
+
+
+def test_a_question_is_not_cut(tokenizer: Tokenizer) -> None:
+    model = debug().model
+    long = Audio(np.zeros(16_000 * 3, np.float32), 16_000)
+    asked = (long, "what is that? " * 20)
+    assert split(asked, "text", model, tokenizer) == [asked]
+    assert len(split(long, "text", model, tokenizer)) > 1
 
 
 def test_a_long_recording_is_written_down_whole(tiny_model: Omni) -> None:

@@ -32,7 +32,7 @@ def omni(run: Path, *arguments: object, stdin: str = "") -> subprocess.Completed
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, input=stdin)
 
 
-def test_all_six_verbs_on_own_files(tiny_run: Path, files: Path, tmp_path: Path) -> None:
+def test_all_verbs_on_own_files(tiny_run: Path, files: Path, tmp_path: Path) -> None:
     picture, tone, note = files / "circle.png", files / "tone.wav", files / "note.txt"
     result = omni(tiny_run, "embed", picture, tone, note, "red bar")
     assert result.returncode == 0, result.stderr
@@ -44,6 +44,11 @@ def test_all_six_verbs_on_own_files(tiny_run: Path, files: Path, tmp_path: Path)
     )
     lines = [line.split("\t") for line in result.stdout.splitlines()]
     assert [line[0] for line in lines] == ["red circle"] * 2
+
+    asked = omni(tiny_run, "ask", "what is it?", picture, tone, "--choices", "red bar, red circle")
+    answers = [line.split("\t") for line in asked.stdout.splitlines()]
+    assert [name for name, _ in answers] == [str(picture), str(tone)]
+    assert {answer for _, answer in answers} <= {"red bar", "red circle"}
 
     assert omni(tiny_run, "caption", picture).stdout.startswith(f"{picture}\t")
     to = tmp_path / "transcripts.txt"

@@ -1,5 +1,6 @@
 """The tasks by name, in the order in which they run."""
 
+from eval.tasks.answer import answer
 from eval.tasks.caption import caption
 from eval.tasks.classify import classify
 from eval.tasks.draw import draw
@@ -26,4 +27,6 @@ STAMPS = {"stamps": stamps, "video": video}
 """of Tux Paint's stamps"""
 FOLDERS = {"classify": classify}
 """of a folder of classes"""
-KNOWN = TASKS | ON_REQUEST | STAMPS | FOLDERS
+QUESTIONS = {"answer": answer}
+"""of shards whose samples have answers"""
+KNOWN = TASKS | ON_REQUEST | STAMPS | FOLDERS | QUESTIONS

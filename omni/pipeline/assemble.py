@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omni.batch import Batch, Part, Sample
+from omni.batch import SENSES, Batch, Part, Sample
 from omni.config import DataConfig, ModelConfig
 from omni.modality.image import fit
 from omni.modality.text import Tokenizer
@@ -165,7 +165,7 @@ class Assembler:
     def _extra(
         self, step: int, rank: int, world: int
     ) -> tuple[list[tuple[Pick, Sample]], list[Fault]]:
-        """Texts alone, of other samples; those that are damaged or have none are left out."""
+        """Texts alone, of other samples; not of those that are damaged, have none or ask."""
         samples, faults = [], []
         for pick in self.plan.extra(step, rank, world):
             self.beat(step, pick)
@@ -174,7 +174,7 @@ class Assembler:
             except SampleError as error:
                 faults.append(self._condemn(pick.source, pick.number, error, step))
                 continue
-            if sample.text is not None:
+            if sample.text is not None and not sample.answers:
                 samples.append((pick, sample))
         return samples, faults
 
@@ -213,8 +213,13 @@ class Assembler:
             raise reader.blame(number, error.member, error.reason) from error
 
     def _choose_text(self, sample: Sample, draws: list[int], foreign: float) -> Sample:
-        """One of a sample's texts: without a recording, in another language now and then."""
+        """One of a sample's texts: without a recording, in another language now and then.
+
+        A question stays in the language of its answers, of which one is chosen.
+        """
         draw, first, second = (value / 2**64 for value in draws[:3])
+        if answers := sample.answers:
+            sample, foreign = replace(sample, answers=[answers[int(first * len(answers))]]), 0.0
         language, allowed = sample.language, self.config.languages or sample.texts
         others = [x for x in sample.texts if x != language and x in allowed]
         if sample.audio is None and others and draw < foreign:
@@ -236,8 +241,9 @@ def draw_numbers(seed: int, picks: list[Pick]) -> np.ndarray:
 
 def _break_pairs(batch: Batch, rng: np.random.Generator) -> Batch:
     """The items of each sense on other samples' rows, for a control that cannot learn a pair."""
-    parts = {}
-    for sense, part in batch.parts.items():
-        rows = torch.from_numpy(rng.permutation(batch.size)[: len(part.rows)])
-        parts[sense] = Part(part.data, rows, part.lengths)
+    parts = dict(batch.parts)
+    for sense, part in parts.items():
+        if sense in SENSES:
+            rows = torch.from_numpy(rng.permutation(batch.size)[: len(part.rows)])
+            parts[sense] = Part(part.data, rows, part.lengths)
     return replace(batch, parts=parts, group=torch.arange(batch.size))

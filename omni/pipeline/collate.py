@@ -51,6 +51,7 @@ def collate(
 ) -> Batch:
     """Pictures fitted to a square, sounds cut and padded, texts as padded token ids.
 
+    A text that has answers is a question, and no item of the sense; the first answer counts.
     With `buffers`, pictures and sounds lie there; a picture may be in its place already.
     """
     parts: dict[str, Part] = {}
@@ -64,11 +65,21 @@ def collate(
     if sounds:
         parts["audio"] = _place_sounds(sounds, buffers.samples, config)
     language = None
-    texts = {i: (s.text, s.language) for i, s in enumerate(samples) if s.text is not None}
-    if texts:
-        encoded = [tokenizer.encode(text, config.text.max_tokens) for text, _ in texts.values()]
-        parts["text"] = _pad_texts([*texts], encoded)
-        language = torch.tensor([tokenizer.language(code) for _, code in texts.values()])
+    texts = {i: s.text for i, s in enumerate(samples) if s.text is not None}
+    asked = {i: text for i, text in texts.items() if samples[i].answers}
+    told = {i: text for i, text in texts.items() if i not in asked}
+    languages = {i: tokenizer.language(samples[i].language) for i in texts}
+
+    def encode(text: str) -> list[int]:
+        return tokenizer.encode(text, config.text.max_tokens)
+
+    if told:
+        parts["text"] = _pad_texts([*told], [*map(encode, told.values())])
+        language = torch.tensor([languages[i] for i in told])
+    if asked:
+        answers = [[languages[i], *encode(samples[i].answers[0])] for i in asked]
+        parts["question"] = _pad_texts([*asked], [*map(encode, asked.values())])
+        parts["answer"] = _pad_texts([*asked], answers)
     group = torch.tensor([zlib.crc32(s.group.encode()) for s in samples])
     return Batch(len(samples), group, parts, language)
 

@@ -23,6 +23,7 @@ from omni.pipeline.picture import decode_image, image_size
 from omni.pipeline.sound import audio_info, check_rate, decode_audio
 
 __all__ = [
+    "answers_of",
     "audio_info",
     "check_rate",
     "decode_audio",
@@ -35,6 +36,7 @@ __all__ = [
 
 TEXT_FIELDS = ("text", "caption", "captions", "transcript", "transcription")
 """fields of a json member that hold the text, where there is no txt member"""
+ANSWER_FIELDS = ("answer", "answers")
 
 
 def decode_text(data: bytes | bytearray) -> str:
@@ -56,6 +58,7 @@ def decode_json(data: bytes | bytearray) -> dict[str, Any]:
     if not isinstance(meta, dict):
         raise ValueError(f"json must be an object, got {type(meta).__name__}")
     texts_of(meta)
+    answers_of(meta)
     return meta
 
 
@@ -105,6 +108,11 @@ def texts_of(meta: dict[str, Any]) -> dict[str, list[str]]:
         if texts := _texts(field, meta.get(field)):
             found.setdefault(language, []).extend(texts)
     return found
+
+
+def answers_of(meta: dict[str, Any]) -> list[str]:
+    """The answers that a json member holds to the question that the text is. As `texts_of`."""
+    return [text for field in ANSWER_FIELDS for text in _texts(field, meta.get(field))]
 
 
 def _texts(field: str, value: Any) -> list[str]:

@@ -22,7 +22,7 @@ from omni.pipeline.quarantine import Ledger, Quarantine
 from omni.pipeline.reader import Reader, SampleError
 from omni.pipeline.remote import Cache, is_remote
 from omni.pipeline.sample import decode_sample
-from omni.pipeline.synthetic import synthetic_shards
+from omni.pipeline.synthetic import WORLDS, synthetic_shards
 from omni.pipeline.worker import Workers
 
 AHEAD = 4
@@ -60,7 +60,7 @@ class Loader:
         parts: int = 1,
     ) -> None:
         paths = [
-            synthetic_shards(config.split) if path == "synthetic" else path for path in config.path
+            synthetic_shards(path, config.split) if path in WORLDS else path for path in config.path
         ]
         self.config, self.share = config, Share(rank, world, parts)
         self.datasets = [Dataset(path, config.split) for path in paths]
@@ -101,6 +101,8 @@ class Loader:
                     if allowed is None or language in allowed:
                         languages += [language] * len(values)
                         texts += values
+                languages += [sample.language] * len(sample.answers)
+                texts += sample.answers
         return texts, languages
 
     def examples(self, count: int, sample_rate: int) -> list[Sample]:

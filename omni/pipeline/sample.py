@@ -8,7 +8,14 @@ import numpy as np
 from omni.batch import Sample
 from omni.modality.audio import to_int16
 from omni.pipeline.dataset import Dataset
-from omni.pipeline.decode import decode_audio, decode_image, decode_json, decode_text, texts_of
+from omni.pipeline.decode import (
+    answers_of,
+    decode_audio,
+    decode_image,
+    decode_json,
+    decode_text,
+    texts_of,
+)
 from omni.pipeline.formats import SLOTS
 from omni.pipeline.reader import Reader, SampleError
 
@@ -51,7 +58,10 @@ def decode_members(
 
 
 def make_sample(key: str, found: dict[str, Any]) -> Sample:
-    """A sample of what `decode_members` found; those of one concept, or one text, are a group."""
+    """A sample of what `decode_members` found; those of one concept, or one text, are a group.
+
+    But for questions: what is asked of two things does not make them one.
+    """
     meta = found["meta"]
     texts, language = texts_of(meta), meta.get("language") or "en"
     if (text := found.get("text")) is not None:
@@ -60,8 +70,10 @@ def make_sample(key: str, found: dict[str, Any]) -> Sample:
     elif texts:
         language = language if language in texts else next(iter(texts))
         text = texts[language][0]
-    group = str(meta.get("concept", key if text is None else text))
-    return Sample(key, found.get("image"), found.get("audio"), text, language, group, texts, meta)
+    answers = [] if text is None else answers_of(meta)
+    group = str(meta.get("concept", key if text is None or answers else text))
+    senses = found.get("image"), found.get("audio"), text
+    return Sample(key, *senses, language, group, texts, answers, meta)
 
 
 def decode_sample(

@@ -3,11 +3,13 @@
 It is written as a shard like any other, once, into the user's cache.
 
 A sample is a shape in a colour at a random place, its name, and two tones: one for the colour, one
-for the shape, both with random loudness and noise.
+for the shape, both with random loudness and noise. In the world of questions its colour or its
+shape is asked for, in the place of the name, of picture, recording or both.
 """
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import soundfile
@@ -21,19 +23,20 @@ from omni.pipeline.writer import write_shard
 COLOURS = {"red": 0, "green": 120, "blue": 240, "yellow": 60, "purple": 290, "orange": 30}
 SHAPES = ("circle", "square", "triangle", "bar")
 RATE = 16_000
-
+WORDS = {"colour": 0, "shape": 1}
+"""what is asked for, and the word of the name that answers"""
 
 VERSION = 1
 """another world is another folder"""
 
 
-def synthetic_shards(split: str) -> str:
+def synthetic_shards(world: str, split: str) -> str:
     """The folder in which the shard of a split lies, written where it does not yet."""
-    folder = cache_folder() / f"synthetic-{VERSION}"
+    folder = cache_folder() / f"{world}-{VERSION}"
     shard = folder / f"{split}-000000.tar"
     if not shard.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_shard(shard, ((s.key, _members(s)) for s in make_samples(split)))
+        write_shard(shard, ((s.key, _members(s)) for s in WORLDS[world](split)))
     return str(folder)
 
 
@@ -50,12 +53,29 @@ def _members(sample: Sample) -> dict[str, bytes]:
         members["wav"] = file.getvalue()
     if sample.text is not None:
         members["txt"] = sample.text.encode()
-    return members | {"json": json.dumps({"concept": sample.group}).encode()}
+    return members | {"json": json.dumps(sample.meta).encode()}
 
 
 def make_samples(split: str, count: int = 480, size: int = 32) -> list[Sample]:
     """Samples of a split, a pure function of its name; every sixth lacks one of the senses."""
     return [_make_sample(split, index, size) for index in range(count)]
+
+
+def make_questions(split: str, count: int = 480, size: int = 32) -> list[Sample]:
+    """The same with questions; a third lacks the recording, a third the picture."""
+    return [_ask(_make_sample(split, 6 * i + 1, size), i) for i in range(count)]
+
+
+WORLDS = {"synthetic": make_samples, "synthetic-questions": make_questions}
+"""what `data.path` may name"""
+
+
+def _ask(sample: Sample, index: int) -> Sample:
+    kind = [*WORDS][index % 2]
+    answers, text = [sample.group.split()[WORDS[kind]]], f"what {kind} is it"
+    lacking = ({"audio": None}, {"image": None}, {})[index % 3]
+    meta = {"concept": sample.group, "answers": answers}
+    return replace(sample, text=text, texts={"en": [text]}, answers=answers, meta=meta, **lacking)
 
 
 def _make_sample(split: str, index: int, size: int) -> Sample:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from omni.batch import SENSES, Part, Tokens
+from omni.batch import ASKED, SENSES, Part, Tokens
 from omni.modality.text import PAD
 from omni.network import stack, take
 from omni.nn.draws import Draws
@@ -29,14 +29,38 @@ def next_token(step: MicroBatch, source: Source) -> dict[str, Tensor]:
     j = at_least_one(torch.searchsorted(text.rows, mine))
     language = text.data[:, 0] if step.batch.language is None else step.batch.language
     ids, memory = text.data, step.fused[source].tokens[i]
-    decoder = step.network.text_decoder
-    inputs, targets = torch.cat([language[j, None], ids[j, :-1]], 1), ids[j]
-    hidden, _ = decoder.hidden(inputs, decoder.keys(memory), memory.mask)
-    # Most positions are padding: only the others are worth a row of the vocabulary.
-    present = targets != PAD
     total = int(step.selection.table.lengths[everywhere, SENSES.index("text")].sum())
-    loss = next_token_loss(decoder.head(hidden[present]), targets[present], total)
+    loss = _written(step, memory, torch.cat([language[j, None], ids[j]], 1), total)
     return {f"next_token/{'+'.join(source)}": loss * bool(len(mine))}
+
+
+def answer(step: MicroBatch) -> dict[str, Tensor]:
+    """The answers to the questions of samples, each from all that its sample has as one sequence.
+
+    A question is in no other objective: as it is asked of many things, it tells none from another.
+    """
+    network, mine = step.network, step.mine(step.selection.asked)
+    blank = network.blank("text", step.device)
+    question, answers = (step.batch.parts.get(name) or blank for name in ASKED)
+    items = step.items(at_least_one(mine))
+    sequence = [network.encode("text", question)]
+    for sense in (sense for sense in step.parts if sense != "text"):
+        item = items[:, SENSES.index(sense)]
+        tokens = step.tokens[sense][item.clamp(min=0)]
+        sequence.append(Tokens(tokens.x, tokens.mask & (item >= 0)[:, None]))
+    total = int(step.selection.table.answer.sum())
+    loss = _written(step, network.fuse(*sequence).tokens, answers.data, total)
+    return {"next_token/answer": loss * bool(len(mine))}
+
+
+def _written(step: MicroBatch, memory: Tokens, ids: Tensor, total: int) -> Tensor:
+    """The loss of texts, each after the token of its language."""
+    decoder = step.network.text_decoder
+    hidden, _ = decoder.hidden(ids[:, :-1], decoder.keys(memory), memory.mask)
+    # Most positions are padding: only the others are worth a row of the vocabulary.
+    targets = ids[:, 1:]
+    present = targets != PAD
+    return next_token_loss(decoder.head(hidden[present]), targets[present], total)
 
 
 def flow(step: MicroBatch, sense: str) -> dict[str, Tensor]:

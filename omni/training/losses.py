@@ -44,6 +44,8 @@ class Losses(nn.Module):
             for source in (("image",), ("audio",), ("audio", "image")):
                 if source in step.fused:
                     losses |= decoding.next_token(step, source)
+        if weights.next_token and len(selection.asked):
+            losses |= decoding.answer(step)
         if weights.matching and len(selection.matched):
             losses |= joint.matching(step)
         if weights.masked and len(selection.masked):

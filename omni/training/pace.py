@@ -31,11 +31,15 @@ def measure_step(config: Config, device: torch.device) -> tuple[float, float, in
 def compare_steps(configs: Sequence[Config], device: torch.device) -> list[tuple[float, float]]:
     """Seconds and FLOPs of a step of each run: the median, and the mean, of steps taken in turns.
 
-    So whatever else the machine does is met by all of them alike.
+    So whatever else the machine does is met by all of them alike; who begins changes with the turn.
     """
     made = [make_step(config, device) for config in configs]
-    taken = [[time_calls(step, 1, device) for step, _ in made] for _ in range(WARM_UP + COUNTED)]
-    seconds = [median(column) for column in zip(*taken[WARM_UP:], strict=True)]
+    taken: list[list[float]] = [[] for _ in made]
+    for turn in range(WARM_UP + COUNTED):
+        for number in range(len(made)):
+            number = (number + turn) % len(made)
+            taken[number].append(time_calls(made[number][0], 1, device))
+    seconds = [median(each[WARM_UP:]) for each in taken]
     return [
         (s, sum(count_flops(step, state.network) for _ in range(FEW)) / FEW)
         for s, (step, state) in zip(seconds, made, strict=True)

@@ -50,6 +50,7 @@ class Selection:
         self.rows: dict[Source, Int[Tensor, "N"]] = {
             (sense,): _rows(table.has(sense)) for sense in self.senses
         }
+        self.asked = _rows(table.answer > 0)
         both = self._shuffled(table.has(*self.joint[:2]), PAIRED)
         if len(both):
             self.rows[self.joint[:2]] = both[: -(-len(both) // 4)].sort().values  # costs the most
