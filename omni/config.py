@@ -35,6 +35,10 @@ class AudioConfig:
     """samples from one frame to the next; the analysis window is four hops"""
     max_seconds: float = 2.0
     """longer clips are cut"""
+    encoder: str = ""
+    """the settings of a Whisper as JSON, whose encoder is built as they say; "": our own"""
+    pretrained: str = ""
+    """folder or hub name of a Whisper of transformers, whose encoder takes the place of ours"""
     depth: int = 1
     """transformer blocks of the encoder, after convolutions of stride 4"""
     patch: int = 4

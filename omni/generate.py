@@ -116,7 +116,8 @@ def make(
     for _ in range(how.candidates):
         patches = sample_flow(network, sense, fused.tokens, lengths, generators, how)
         signals.append(_as_given(network.signal(sense, patches), how.given))
-        vector = network.fuse(network.encode_signal(sense, signals[-1], frames)).vector
+        heard = network.as_heard(sense, signals[-1], frames)
+        vector = network.fuse(network.encode_signal(sense, *heard)).vector
         cosines.append((vector * fused.vector).sum(-1))
     best = torch.stack(cosines).argmax(0)
     return torch.stack(signals)[best, torch.arange(len(best))], frames

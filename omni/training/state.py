@@ -53,6 +53,8 @@ class State:
         self.optimizers: list[Optimizer] = make_optimizers(self.network, config.train)
         self.average = Average(self.network, config.train.ema)
         self.frozen = [self._part(name) for name in config.train.frozen]
+        self.learning = {p for p in self.network.parameters() if p.requires_grad}
+        """all that there is to learn: some parts hold what never does"""
         self.past: Kept = {}
         self.step = 0
         """steps done"""
@@ -76,7 +78,9 @@ class State:
         """What is frozen in the coming step has no gradients, and keeps its statistics."""
         learns = self.step >= self.config.train.thaw * self.config.train.steps
         for part in self.frozen:
-            part.train(learns).requires_grad_(learns)
+            part.train(learns)
+            for p in part.parameters():
+                p.requires_grad_(learns and p in self.learning)
 
     def advance(self) -> None:
         """On to the next step."""
