@@ -169,6 +169,10 @@ class TrainConfig:
     """parts of the network that do not learn, such as encoders.image.backbone"""
     thaw: float = 1.0
     """share of the steps after which they do"""
+    lora: int = 0
+    """rank of the adapters that learn in the place of linear maps; 0 for none"""
+    lora_parts: tuple[str, ...] = ()
+    """parts of the network of which nothing but adapters learns, such as encoders.text.encoder"""
     seed: int = 0
     device: str = "auto"
     precision: str = "bf16"

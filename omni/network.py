@@ -99,6 +99,14 @@ class Network(nn.Module):
         assert isinstance(flow, FlowDecoder)
         return flow
 
+    def part(self, name: str, field: str) -> nn.Module:
+        """By its name. Raises `ValueError`, of a field of the config, where there is none."""
+        try:
+            return self.get_submodule(name)
+        except AttributeError as error:
+            known = ", ".join(n for n, _ in self.named_modules() if n.count(".") == 1)
+            raise ValueError(f"{field}: no part {name!r}; those below: {known}") from error
+
     @property
     def hearing(self) -> audio.LogMel | WhisperMel:
         """What makes the frames that the encoder of sound sees; the decoder's are `log_mel`'s."""
@@ -142,15 +150,6 @@ class Network(nn.Module):
         room = hearing.num_frames(audio.padded(part.lengths, self.config.audio.sample_rate))
         silence = hearing.silence(frames, lengths)
         return audio.augment(frames, lengths, room, keys, silence, hearing.unit)
-
-    def as_heard(
-        self, sense: str, signal: Tensor, lengths: Int[Tensor, "N"]
-    ) -> tuple[Tensor, Int[Tensor, "N"]]:
-        """What `encode_signal` takes of pictures or log-mel frames that a decoder has made."""
-        hearing = self.hearing
-        if sense == "image" or isinstance(hearing, audio.LogMel):
-            return signal, lengths
-        return hearing.translate(signal, lengths, self.log_mel)
 
     def encode_signal(self, sense: str, signal: Tensor, lengths: Int[Tensor, "N"]) -> Tokens:
         """Tokens of normalised pictures [N 3 S S], `hearing`'s frames [N M F] so many, or ids."""

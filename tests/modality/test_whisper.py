@@ -9,6 +9,7 @@ from transformers import BertConfig, WhisperConfig, WhisperFeatureExtractor, Whi
 
 from omni.batch import Part
 from omni.config import AudioConfig, DataConfig
+from omni.generate import as_heard
 from omni.modality.tower import AudioTower, WhisperMel
 from omni.network import Network
 from omni.pipeline.loader import Loader
@@ -145,7 +146,7 @@ def test_speech_that_was_made_is_heard_like_its_recording(
     errors, controls = [], []
     for i, voice in enumerate(voices):
         frames = log_mel(voice[None])
-        heard, lengths = network.as_heard("audio", frames, torch.tensor([frames.shape[2]]))
+        heard, lengths = as_heard(network, "audio", frames, torch.tensor([frames.shape[2]]))
         size = int(lengths)
         expected, other = (network.hearing(x[None])[..., :size] for x in (voice, voices[i - 1]))
         errors.append((heard[..., : expected.shape[2]] - expected).abs().mean())

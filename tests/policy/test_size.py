@@ -6,10 +6,10 @@ import typing
 
 from omni.config import Config
 
-MAX_PACKAGE_LINES = 9_940  # all of omni/: 3,900 model and use, 3,600 loader, 2,400 training
+MAX_PACKAGE_LINES = 10_000  # all of omni/: 3,900 model and use, 3,600 loader, 2,400 training
 MAX_FILE_LINES = 299
 MAX_FUNCTION_LINES = 59
-MAX_FIELDS = 72  # each is a flag of train.py; 64 before weights of others
+MAX_FIELDS = 74  # each is a flag of train.py; 64 before weights of others
 
 
 def num_lines(source: str) -> int:
