@@ -22,6 +22,7 @@ from omni.items import Audio, Item, to_sample
 from omni.keep import Keep
 from omni.modality.image import to_pil
 from omni.modality.text import Tokenizer
+from omni.modality.vocoder import Vocoder
 from omni.network import Fused, Network, stack
 from omni.pipeline.collate import collate
 
@@ -33,9 +34,15 @@ LIKELIHOOD = 0.25
 """weight of the decoder's word beside the contrast's (docs/log.md has others)"""
 
 
-def load(name: str | Path | None = None, device: str = "auto") -> "Omni":
-    """A model by run, folder or hub name; by default $OMNI_MODEL or else runs/demo."""
-    return Omni(*pretrained.load(name or os.environ.get("OMNI_MODEL", "runs/demo")), device)
+def load(
+    name: str | Path | None = None, device: str = "auto", vocoder: str | Path | None = None
+) -> "Omni":
+    """A model by run, folder or hub name; by default $OMNI_MODEL or else runs/demo.
+
+    `vocoder`: a SpeechT5HifiGan by folder or hub name, which makes sound in place of Griffin-Lim.
+    """
+    found = pretrained.load(name or os.environ.get("OMNI_MODEL", "runs/demo"))
+    return Omni(*found, device, Vocoder(vocoder, found[0].config.audio) if vocoder else None)
 
 
 def pick_device(name: str) -> torch.device:
@@ -49,10 +56,17 @@ class Omni:
     """A model ready for use; every method takes one item or a list and answers in kind."""
 
     def __init__(
-        self, network: Network, tokenizer: Tokenizer, config: Config, device: str = "auto"
+        self,
+        network: Network,
+        tokenizer: Tokenizer,
+        config: Config,
+        device: str = "auto",
+        vocoder: Vocoder | None = None,
     ) -> None:
         self.device = pick_device(device)
+        self.vocoder = vocoder and vocoder.to(self.device)
         self.network = network.to(self.device).eval()
+        self.invert: Callable[[Tensor], Tensor] = self.vocoder or network.log_mel.invert
         self.tokenizer, self.config = tokenizer, config
 
     def untrained(self, seed: int = 0) -> "Omni":
@@ -60,7 +74,7 @@ class Omni:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Network(self.config.model, self.tokenizer.vocab_size)
-        return Omni(network, self.tokenizer, self.config, str(self.device))
+        return Omni(network, self.tokenizer, self.config, str(self.device), self.vocoder)
 
     def embed(self, items: Item | list[Item]) -> Float[Tensor, "N E"]:
         """Unit vectors of one space; the cosine of two is their dot product. On the CPU."""
@@ -173,8 +187,8 @@ class Omni:
             if to == "image":
                 return [to_pil(pixels) for pixels in signals]
             mels = [mel[:, :n] for mel, n in zip(signals, frames.tolist(), strict=True)]
-            invert, rate = self.network.log_mel.invert, self.config.model.audio.sample_rate
-            sounds = [Audio(invert(mel).cpu().numpy(), rate) for mel in mels]
+            rate = self.config.model.audio.sample_rate
+            sounds = [Audio(self.invert(mel).cpu().numpy(), rate) for mel in mels]
             return sounds if keep is None else [parts.restore(sound, keep) for sound in sounds]
 
         with self._half():

@@ -6,7 +6,7 @@ import typing
 
 from omni.config import Config
 
-MAX_PACKAGE_LINES = 10_000  # all of omni/: 3,900 model and use, 3,600 loader, 2,400 training
+MAX_PACKAGE_LINES = 10_120  # all of omni/: 3,900 model and use, 3,600 loader, 2,400 training
 MAX_FILE_LINES = 299
 MAX_FUNCTION_LINES = 59
 MAX_FIELDS = 74  # each is a flag of train.py; 64 before weights of others
