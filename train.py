@@ -25,10 +25,11 @@ from typing import Any
 import torch
 import tyro
 
-from omni import warm
+from omni import lora, warm
 from omni.batch import Batch
 from omni.config import Config
-from omni.interface import Omni, pick_device
+from omni.encoding import pick_device
+from omni.interface import Omni
 from omni.modality.text import Tokenizer
 from omni.network import Network
 from omni.pipeline.loader import Loader
@@ -284,7 +285,7 @@ class Training:
         weights = self.state.weights()
         if self.parallel.first:
             network = Network(self.config.model, self.tokenizer.vocab_size)
-            network.load_state_dict(weights)
+            network.load_state_dict(lora.merge(weights))
             model = Omni(network, self.tokenizer, self.config, str(self.parallel.device))
             samples = self.loader.examples(8, self.config.model.audio.sample_rate)
             folder = self.run / "preview" / f"step-{self.state.step:06d}"

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from omni.config import Config, LossConfig
-from omni.interface import pick_device
+from omni.encoding import pick_device
 from omni.presets import PRESETS
 from omni.training.pace import compare_steps
 

@@ -62,6 +62,7 @@ def parser() -> Parser:
     built.add_argument("--data", default="data/sample", help="folder of the shards, or classes")
     built.add_argument("--seed", type=int, default=0, help="subsets, noise, sampling, bootstrap")
     built.add_argument("--limit", type=int, default=256, help="items made a direction")
+    built.add_argument("--vocoder", help="SpeechT5HifiGan in place of Griffin-Lim")
     built.add_argument("--snr", type=float, default=0.0, help="of noisy speech, in dB")
     return built
 
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     try:
         data = Corpus(given.data, ("train", *splits)) if splits else Folder(given.data)
-        model = omni.load(str(run))
+        model = omni.load(str(run), vocoder=given.vocoder)
     except (ValueError, OSError) as error:
         parse.error(" ".join(str(error).split()))
     bench = Bench(

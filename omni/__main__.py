@@ -44,7 +44,8 @@ def main() -> None:
         return
     errors: list[str] = []
     try:
-        model = load(arguments.model, arguments.device)
+        vocoder = arguments.vocoder if arguments.command == "speak" else None
+        model = load(arguments.model, arguments.device, vocoder)
         COMMANDS[arguments.command](model, arguments, errors)
     except ValueError as error:
         errors.append(str(error))
@@ -102,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
             }
             flag, kind, text = where[name]
             command.add_argument(flag, type=kind, help=text)
+        if name == "speak":
+            what = "SpeechT5HifiGan in place of Griffin-Lim: folder or hub name"
+            command.add_argument("--vocoder", help=what)
         else:
             command.add_argument("--to", type=Path, help="file for the results (default: terminal)")
         if name in ("caption", "transcribe", "ask"):

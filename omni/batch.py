@@ -4,10 +4,12 @@ Letters of the shapes: B samples of a batch, N items of one sense (N <= B: a sam
 sense), H W pixels, S audio samples, L text tokens, T tokens of any sense, D width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Int16, UInt8
 from torch import Tensor
 
@@ -45,6 +47,9 @@ class Part:
     rows: Int[Tensor, "N"]
     lengths: Int[Tensor, "N"]
     """valid audio samples or text tokens of each item; for images, 1"""
+
+    def __getitem__(self, index: Int[Tensor, "K"]) -> "Part":
+        return Part(self.data[index], self.rows[index], self.lengths[index])
 
     def to(self, device: Any) -> "Part":
         """The same part on another device."""
@@ -117,3 +122,17 @@ class Tokens:
 
     def __getitem__(self, rows: Tensor | slice) -> "Tokens":
         return Tokens(self.x[rows], self.mask[rows])
+
+    def mean(self) -> tuple[Float[Tensor, "N D"], Float[Tensor, "N 1"]]:
+        """Over the tokens that are present, zero without any; and whether there are any."""
+        weight = self.mask[..., None].float()
+        count = weight.sum(1)
+        return (self.x.float() * weight).sum(1) / count.clamp(min=1), count.clamp(max=1)
+
+
+def stack(parts: Sequence[Tokens]) -> Tokens:
+    """Sequences of several lengths as one padded batch."""
+    longest = max(part.x.shape[1] for part in parts)
+    x = [F.pad(part.x, (0, 0, 0, longest - part.x.shape[1])) for part in parts]
+    mask = [F.pad(part.mask, (0, longest - part.mask.shape[1])) for part in parts]
+    return Tokens(torch.cat(x), torch.cat(mask))

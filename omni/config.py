@@ -35,6 +35,10 @@ class AudioConfig:
     """samples from one frame to the next; the analysis window is four hops"""
     max_seconds: float = 2.0
     """longer clips are cut"""
+    encoder: str = ""
+    """the settings of a Whisper as JSON, whose encoder is built as they say; "": our own"""
+    pretrained: str = ""
+    """folder or hub name of a Whisper of transformers, whose encoder takes the place of ours"""
     depth: int = 1
     """transformer blocks of the encoder, after convolutions of stride 4"""
     patch: int = 4
@@ -170,6 +174,10 @@ class TrainConfig:
     """parts of the network that do not learn, such as encoders.image.backbone"""
     thaw: float = 1.0
     """share of the steps after which they do"""
+    lora: int = 0
+    """rank of the adapters that learn in the place of linear maps; 0 for none"""
+    lora_parts: tuple[str, ...] = ()
+    """parts of the network of which nothing but adapters learns, such as encoders.text.encoder"""
     seed: int = 0
     device: str = "auto"
     precision: str = "bf16"

@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from omni.batch import Part, Tokens
-from omni.modality.audio import frame_mask
+from omni.batch import Part, Tokens, stack
+from omni.modality.audio import LogMel, frame_mask
 from omni.modality.text import END, PAD
-from omni.network import Fused, Network, stack
+from omni.network import Fused, Network
 
 MIN_FRAMES = 16
 """shortest speech, in log-mel frames"""
@@ -147,10 +147,21 @@ def make(
     for _ in range(how.candidates):
         patches = sample_flow(network, sense, fused.tokens, lengths, generators, how)
         signals.append(_as_given(network.signal(sense, patches), how.given))
-        vector = network.fuse(network.encode_signal(sense, signals[-1], frames)).vector
+        heard = as_heard(network, sense, signals[-1], frames)
+        vector = network.fuse(network.encode_signal(sense, *heard)).vector
         cosines.append((vector * fused.vector).sum(-1))
     best = torch.stack(cosines).argmax(0)
     return torch.stack(signals)[best, torch.arange(len(best))], frames
+
+
+def as_heard(
+    network: Network, sense: str, signal: Tensor, lengths: Int[Tensor, "N"]
+) -> tuple[Tensor, Int[Tensor, "N"]]:
+    """What `Network.encode_signal` takes of pictures or log-mel frames that a decoder has made."""
+    hearing = network.hearing
+    if sense == "image" or isinstance(hearing, LogMel):
+        return signal, lengths
+    return hearing.translate(signal, lengths, network.log_mel)
 
 
 @torch.no_grad()

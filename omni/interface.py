@@ -16,45 +16,47 @@ from torch.nn.utils.rnn import pad_sequence
 from omni import chunks, pretrained
 from omni import generate as sampling
 from omni import keep as parts
-from omni.batch import SENSES, Sample, Tokens
+from omni.batch import SENSES, Sample, Tokens, stack
 from omni.config import Config
-from omni.items import Audio, Item, num_frames, to_sample
+from omni.items import Audio, Item
 from omni.keep import Keep
 from omni.modality.image import to_pil
 from omni.modality.text import Tokenizer
 from omni.modality.tower import TextTower
-from omni.network import Fused, Network, stack
-from omni.pipeline.collate import collate
+from omni.modality.vocoder import Vocoder
+from omni.network import Fused, Network
 
-CHUNK = 64
-"""items that go through the network at once"""
 PAIRS = 256
 """pairs that are looked at once when re-ranking"""
 LIKELIHOOD = 0.25
 """weight of the decoder's word beside the contrast's (docs/log.md has others)"""
 
 
-def load(name: str | Path | None = None, device: str = "auto") -> "Omni":
-    """A model by run, folder or hub name; by default $OMNI_MODEL or else runs/demo."""
-    return Omni(*pretrained.load(name or os.environ.get("OMNI_MODEL", "runs/demo")), device)
+def load(
+    name: str | Path | None = None, device: str = "auto", vocoder: str | Path | None = None
+) -> "Omni":
+    """A model by run, folder or hub name; by default $OMNI_MODEL or else runs/demo.
+
+    `vocoder`: a SpeechT5HifiGan by folder or hub name, which makes sound in place of Griffin-Lim.
+    """
+    found = pretrained.load(name or os.environ.get("OMNI_MODEL", "runs/demo"))
+    return Omni(*found, device, Vocoder(vocoder, found[0].config.audio) if vocoder else None)
 
 
-def pick_device(name: str) -> torch.device:
-    """A device by name; "auto" is the GPU if there is one."""
-    return torch.device(
-        ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    )
-
-
-class Omni:
+class Omni(Encoding):
     """A model ready for use; every method takes one item or a list and answers in kind."""
 
     def __init__(
-        self, network: Network, tokenizer: Tokenizer, config: Config, device: str = "auto"
+        self,
+        network: Network,
+        tokenizer: Tokenizer,
+        config: Config,
+        device: str = "auto",
+        vocoder: Vocoder | None = None,
     ) -> None:
-        self.device = pick_device(device)
-        self.network = network.to(self.device).eval()
-        self.tokenizer, self.config = tokenizer, config
+        super().__init__(network, tokenizer, config, device)
+        self.vocoder = vocoder and vocoder.to(self.device)
+        self.invert: Callable[[Tensor], Tensor] = self.vocoder or network.log_mel.invert
 
     def untrained(self, seed: int = 0) -> "Omni":
         """The same architecture with fresh weights: the control of every measurement."""
@@ -63,7 +65,7 @@ class Omni:
             network = Network(self.config.model, self.tokenizer.vocab_size)
         if isinstance(texts := network.encoders["text"], TextTower):
             texts.learn_letters(self.tokenizer)
-        return Omni(network, self.tokenizer, self.config, str(self.device))
+        return Omni(network, self.tokenizer, self.config, str(self.device), self.vocoder)
 
     def embed(self, items: Item | list[Item]) -> Float[Tensor, "N E"]:
         """Unit vectors of one space; the cosine of two is their dot product. On the CPU."""
@@ -181,8 +183,8 @@ class Omni:
             if to == "image":
                 return [to_pil(pixels) for pixels in signals]
             mels = [mel[:, :n] for mel, n in zip(signals, frames.tolist(), strict=True)]
-            invert, rate = self.network.log_mel.invert, self.config.model.audio.sample_rate
-            sounds = [Audio(invert(mel).cpu().numpy(), rate) for mel in mels]
+            rate = self.config.model.audio.sample_rate
+            sounds = [Audio(self.invert(mel).cpu().numpy(), rate) for mel in mels]
             return sounds if keep is None else [parts.restore(sound, keep) for sound in sounds]
 
         with self._half():
@@ -230,69 +232,6 @@ class Omni:
         """Each item as it is, or in pieces where it is too long to be written down or spoken."""
         several = items if isinstance(items, list) else [items]
         return [chunks.split(item, to, self.config.model, self.tokenizer) for item in several]
-
-    def _half(self) -> torch.autocast:
-        """What the decoders run in: the precision of the training."""
-        half = self.config.train.precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
-
-    def _each(self, samples: list[Sample], make: Callable[[Fused, list[int]], list]) -> list:
-        """What is made of each sample, and of its number, in their order."""
-        return self._batched(samples, lambda t, some: make(self.network.fuse(*t.values()), some))
-
-    def _memories(self, samples: list[Sample]) -> list[Tokens | None]:
-        """What the text decoder sees of samples that hold no text, each a batch of one."""
-        wordless = [i for i, sample in enumerate(samples) if sample.text is None]
-
-        def apart(fused: Fused, indices: list[int]) -> list[Tokens]:
-            return [fused.tokens[i : i + 1] for i in range(len(indices))]
-
-        found: list[Tokens | None] = [None] * len(samples)
-        for i, tokens in zip(
-            wordless, self._each([samples[i] for i in wordless], apart), strict=True
-        ):
-            found[i] = tokens
-        return found
-
-    def _ids(self, text: str) -> Int[Tensor, "L"]:
-        return torch.tensor(self.tokenizer.encode(text, self.config.model.text.max_tokens))
-
-    @torch.no_grad()
-    def _batched(
-        self, samples: list[Sample], make: Callable[[dict[str, Tokens], list[int]], list]
-    ) -> list:
-        """Runs samples of the same senses, and as many frames, through the encoders together."""
-        groups: dict[tuple[tuple[str, ...], int], list[int]] = {}
-        for index, sample in enumerate(samples):
-            senses = tuple(s for s in sorted(SENSES) if getattr(sample, s) is not None)
-            groups.setdefault((senses, num_frames(sample)), []).append(index)
-        answers: dict[int, Any] = {}
-        for (senses, frames), members in groups.items():
-            for some in torch.tensor(members).split(max(1, CHUNK // frames)):
-                indices = some.tolist()
-                chosen = [samples[i] for i in indices]
-                tokens = {s: self._encode(s, chosen, frames) for s in senses}
-                answers.update(zip(indices, make(tokens, indices), strict=True))
-        return [answers[index] for index in range(len(samples))]
-
-    def _encode(self, sense: str, samples: list[Sample], frames: int) -> Tokens:
-        """The tokens of samples that have a sense, of pictures so many each."""
-        content = [getattr(sample, sense) for sample in samples]
-        if sense == "image":
-            content = [frame for x in content for frame in x.view(-1, *x.shape[-3:])]
-        alone = [Sample("query", **{sense: one}) for one in content]
-        batch = collate(alone, self.tokenizer, self.config.model)
-        part = batch.to(self.device).parts[sense]
-        if sense == "image" and frames > 1:
-            return self.network.encode_frames(part, frames)
-        return self.network.encode(sense, part)
-
-    def _samples(self, items: Item | list[Item]) -> list[Sample]:
-        if isinstance(items, list) and not items:
-            raise ValueError("items must not be an empty list")
-        rate = self.config.model.audio.sample_rate
-        several = items if isinstance(items, list) else [items]
-        return [to_sample(item, rate) for item in several]
 
 
 def _check(to: str, counts: dict[str, int]) -> None:

@@ -3,7 +3,7 @@
 Letters: N items of one sense or of one set of senses, T tokens, D width, E retrieval vector.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from omni.batch import SENSES, Part, Tokens
-from omni.config import ModelConfig, TextConfig
+from omni.config import AudioConfig, ModelConfig, TextConfig
 from omni.modality import audio, image
 from omni.modality.text import TextDecoder, TextEncoder
-from omni.modality.tower import TextTower
+from omni.modality.tower import AudioTower, TextTower, WhisperMel
 from omni.nn.flow import FlowDecoder
 from omni.nn.position import grid, sequence
 from omni.nn.transformer import Projection, Transformer, init_weights
@@ -45,10 +45,11 @@ class Network(nn.Module):
         width, heads = config.width, config.num_heads
         self.log_mel = audio.LogMel(config.audio)
         pictures = image.ImageEncoder(config.image, width)
+        sounds = audio_encoder(config.audio, width, heads)
         self.encoders = nn.ModuleDict(
             {
                 "image": pictures,
-                "audio": audio.AudioEncoder(config.audio, width, heads),
+                "audio": sounds,
                 "text": text_encoder(config.text, vocab_size, width, heads),
             }
         )
@@ -79,10 +80,12 @@ class Network(nn.Module):
         )
         self.blank_token = nn.Embedding(len(SENSES), width)
         self.cell = pictures.cell
+        self.token_frames = sounds.token_frames
+        """log-mel frames that a token of sound stands for"""
         self.rebuild = nn.ModuleDict(
             {
                 "image": nn.Linear(width, 3 * self.cell**2),
-                "audio": nn.Linear(width, config.audio.num_mels * audio.TOKEN_FRAMES),
+                "audio": nn.Linear(width, self.hearing.bands * self.token_frames),
             }
         )
         self.apply(init_weights)
@@ -95,6 +98,20 @@ class Network(nn.Module):
         flow = self.flows[sense]
         assert isinstance(flow, FlowDecoder)
         return flow
+
+    def part(self, name: str, field: str) -> nn.Module:
+        """By its name. Raises `ValueError`, of a field of the config, where there is none."""
+        try:
+            return self.get_submodule(name)
+        except AttributeError as error:
+            known = ", ".join(n for n, _ in self.named_modules() if n.count(".") == 1)
+            raise ValueError(f"{field}: no part {name!r}; those below: {known}") from error
+
+    @property
+    def hearing(self) -> audio.LogMel | WhisperMel:
+        """What makes the frames that the encoder of sound sees; the decoder's are `log_mel`'s."""
+        encoder = self.encoders["audio"]
+        return encoder.hearing if isinstance(encoder, AudioTower) else self.log_mel
 
     @property
     def scale(self) -> Float[Tensor, "1"]:
@@ -125,15 +142,17 @@ class Network(nn.Module):
         if sense == "image":
             pixels = image.normalize(part.data)
             return pixels if keys is None else image.augment(pixels, keys), part.lengths
-        lengths = self.log_mel.num_frames(part.lengths)
+        hearing = self.hearing
+        lengths = hearing.num_frames(part.lengths)
         if keys is None:
-            return self.log_mel(part.data), lengths
-        frames = self.log_mel(audio.add_noise(part.data, part.lengths, keys))
-        room = audio.padded(part.lengths, self.config.audio.sample_rate)
-        return audio.augment(frames, lengths, self.log_mel.num_frames(room), keys)
+            return hearing(part.data), lengths
+        frames = hearing(audio.add_noise(part.data, part.lengths, keys))
+        room = hearing.num_frames(audio.padded(part.lengths, self.config.audio.sample_rate))
+        silence = hearing.silence(frames, lengths)
+        return audio.augment(frames, lengths, room, keys, silence, hearing.unit)
 
     def encode_signal(self, sense: str, signal: Tensor, lengths: Int[Tensor, "N"]) -> Tokens:
-        """Tokens of normalised pictures [N 3 S S], log-mel frames [N M F] so many long, or ids."""
+        """Tokens of normalised pictures [N 3 S S], `hearing`'s frames [N M F] so many, or ids."""
         encoder = self.encoders[sense]
         return self._place(sense, encoder(signal, lengths) if sense == "audio" else encoder(signal))
 
@@ -161,8 +180,9 @@ class Network(nn.Module):
         if sense == "image":
             rest = -signal.shape[-1] % self.cell
             return image.patchify(F.pad(signal, (0, rest, 0, rest), value=1.0), self.cell)
-        frames = F.pad(signal, (0, -signal.shape[2] % audio.TOKEN_FRAMES), value=audio.SILENCE)
-        return audio.patchify(frames, audio.TOKEN_FRAMES)
+        rest = -signal.shape[2] % self.token_frames
+        frames = F.pad(signal, (0, rest), value=self.hearing.nothing)
+        return audio.patchify(frames, self.token_frames)
 
     def _place(self, sense: str, tokens: Tokens) -> Tokens:
         position = sequence(tokens.x.shape[1], self.config.width, tokens.x.device)
@@ -182,7 +202,7 @@ class Network(nn.Module):
         means, present, start = [], [], 0
         for tokens in senses:
             part = x[:, start : start + tokens.x.shape[1]]
-            mean, there = mean_token(Tokens(part, tokens.mask))
+            mean, there = Tokens(part, tokens.mask).mean()
             means.append(mean)
             present.append(there)
             start += tokens.x.shape[1]
@@ -205,7 +225,7 @@ class Network(nn.Module):
         for sense in SENSES:
             if sense in senses:
                 fused = senses[sense]
-                mean, present = mean_token(Tokens(seen[sense], fused.tokens.mask))
+                mean, present = Tokens(seen[sense], fused.tokens.mask).mean()
                 vectors[sense] = fused.vector.detach() * present
             else:
                 mean = x.new_zeros(len(x), x.shape[2])
@@ -249,6 +269,15 @@ class Network(nn.Module):
         return audio.unpatchify(patches, self.config.audio.patch)
 
 
+def audio_encoder(
+    config: AudioConfig, width: int, num_heads: int
+) -> audio.AudioEncoder | AudioTower:
+    """Our own, or built from the settings of a pretrained one."""
+    if config.encoder:
+        return AudioTower(config, width)
+    return audio.AudioEncoder(config, width, num_heads)
+
+
 def text_encoder(
     config: TextConfig, vocab_size: int, width: int, num_heads: int
 ) -> TextEncoder | TextTower:
@@ -256,23 +285,3 @@ def text_encoder(
     if config.encoder.startswith("{"):
         return TextTower(config, vocab_size, width, num_heads)
     return TextEncoder(config, vocab_size, width, num_heads)
-
-
-def mean_token(tokens: Tokens) -> tuple[Float[Tensor, "N D"], Float[Tensor, "N 1"]]:
-    """The mean over the tokens that are present, zero without any; and whether there are any."""
-    weight = tokens.mask[..., None].float()
-    count = weight.sum(1)
-    return (tokens.x.float() * weight).sum(1) / count.clamp(min=1), count.clamp(max=1)
-
-
-def take(part: Part, index: Int[Tensor, "K"]) -> Part:
-    """Some items of a part."""
-    return Part(part.data[index], part.rows[index], part.lengths[index])
-
-
-def stack(parts: Sequence[Tokens]) -> Tokens:
-    """Sequences of several lengths as one padded batch."""
-    longest = max(part.x.shape[1] for part in parts)
-    x = [F.pad(part.x, (0, 0, 0, longest - part.x.shape[1])) for part in parts]
-    mask = [F.pad(part.mask, (0, longest - part.mask.shape[1])) for part in parts]
-    return Tokens(torch.cat(x), torch.cat(mask))

@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from omni import lora
 from omni.config import Config
 from omni.modality.text import Tokenizer
 from omni.network import Network
@@ -31,7 +32,7 @@ def load(name: str | Path) -> tuple[Network, Tokenizer, Config]:
     config = Config.from_json((folder / "config.json").read_text())
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     network = Network(config.model, tokenizer.vocab_size)
-    weights = load_file(folder / "model.safetensors")
+    weights = lora.merge(load_file(folder / "model.safetensors"))
     expected = network.state_dict()
     for key in sorted(expected.keys() ^ weights.keys()):
         there = "lacks" if key in expected else "has unknown"

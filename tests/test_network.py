@@ -11,7 +11,7 @@ import torch
 from omni.batch import Batch, Tokens
 from omni.config import Config, LossConfig
 from omni.modality.text import Tokenizer
-from omni.network import Network, take
+from omni.network import Network
 from omni.pipeline.loader import Loader
 from omni.presets import PRESETS, debug
 from omni.training.contrast import Kept
@@ -58,8 +58,8 @@ def batch(loader: Loader, tokenizer: Tokenizer) -> Batch:
 
 def test_a_masked_sense_is_an_absent_sense(network: Network, batch: Batch) -> None:
     index = torch.arange(4)
-    image = network.encode("image", take(batch.parts["image"], index))
-    sound = network.encode("audio", take(batch.parts["audio"], index))
+    image = network.encode("image", batch.parts["image"][index])
+    sound = network.encode("audio", batch.parts["audio"][index])
     hidden = replace(sound, mask=torch.zeros_like(sound.mask))
     alone, absent = network.fuse(image).vector, network.fuse(hidden, image).vector
     torch.testing.assert_close(absent, alone, atol=1e-5, rtol=0)
@@ -81,7 +81,7 @@ def test_batched_and_padded_equals_single(
     for i, row in enumerate(rows):
         alone = []
         for sense in senses:
-            one = take(batch.parts[sense], torch.tensor([whole[sense][1][row]]))
+            one = batch.parts[sense][torch.tensor([whole[sense][1][row]])]
             size = int(one.lengths) if sense != "image" else one.data.shape[-1]
             alone.append(network.encode(sense, replace(one, data=one.data[..., :size])))
         torch.testing.assert_close(network.fuse(*alone).vector[0], vectors[i], atol=1e-5, rtol=0)
@@ -196,7 +196,7 @@ def test_what_is_hidden_cannot_be_seen(network: Network, batch: Batch) -> None:
         one, same = (network.encode_blanked(x, blank).x for x in (ids, other))
         assert torch.equal(one, same)
         assert not torch.equal(network.encode_blanked(other, ~blank & False).x, one)
-        tokens = network.encode("audio", take(batch.parts["audio"], torch.arange(4)))
+        tokens = network.encode("audio", batch.parts["audio"][torch.arange(4)])
         hidden = torch.zeros_like(tokens.mask)
         hidden[:, 2] = True
         changed = replace(tokens, x=tokens.x + hidden[..., None])
@@ -210,7 +210,7 @@ def test_what_is_hidden_cannot_be_seen(network: Network, batch: Batch) -> None:
 
 def test_a_token_stands_for_its_own_patch(network: Network, batch: Batch) -> None:
     for sense in ("image", "audio"):
-        part = take(batch.parts[sense], torch.arange(4))
+        part = batch.parts[sense][torch.arange(4)]
         signal, lengths = network.prepare(sense, part)
         tokens = network.encode_signal(sense, signal, lengths)
         patches = network.token_patches(sense, signal)

@@ -9,7 +9,13 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizerFast,
+    WhisperConfig,
+    WhisperForConditionalGeneration,
+)
 
 import train
 from omni.config import Config, TextConfig
@@ -18,7 +24,7 @@ from omni.modality.text import END, PAD, Tokenizer
 from omni.modality.tower import ALPHABET, LONGEST, TextTower, adopt_tokenizer, spell
 from omni.presets import debug
 
-FROZEN = ("encoders.image.backbone", "encoders.text.encoder")
+FROZEN = ("encoders.image.backbone", "encoders.text.encoder", "encoders.audio.encoder")
 VOCABULARY = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "green"]
 
 
@@ -49,20 +55,34 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(pictures: Path, texts: Path) -> Config:
+def sounds(tmp_path: Path) -> Path:
+    """A Whisper of one layer in half precision, as transformers writes it."""
+    torch.manual_seed(3)
+    config = WhisperConfig(
+        d_model=32, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=48,
+        decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=48, vocab_size=64,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, dropout=0.5,
+    )  # fmt: skip
+    WhisperForConditionalGeneration(config).half().save_pretrained(tmp_path / "whisper")
+    return tmp_path / "whisper"
+
+
+@pytest.fixture
+def config(pictures: Path, texts: Path, sounds: Path) -> Config:
     """Four steps, in the first two of which the towers are frozen."""
     c = debug()
     model = replace(
         c.model,
         image=replace(c.model.image, pretrained=str(pictures)),
         text=replace(c.model.text, pretrained=str(texts)),
+        audio=replace(c.model.audio, pretrained=str(sounds)),
     )
     few = replace(c.train, steps=4, save_every=2, warmup=1, frozen=FROZEN, thaw=0.5)
     return replace(c, model=model, train=few)
 
 
 def test_what_is_frozen_stays_until_it_thaws_and_the_checkpoint_needs_nothing_else(
-    config: Config, pictures: Path, texts: Path, tmp_path: Path
+    config: Config, pictures: Path, texts: Path, sounds: Path, tmp_path: Path
 ) -> None:
     assert train.train(config, tmp_path / "run")
     half, whole = map(load_file, sorted((tmp_path / "run").glob("**/model.safetensors")))
@@ -76,11 +96,21 @@ def test_what_is_frozen_stays_until_it_thaws_and_the_checkpoint_needs_nothing_el
     assert kept and all(torch.equal(half[key], theirs[key.removeprefix(name)]) for key in kept)
     assert torch.equal(half[table][-len(words) :], words)
     assert torch.equal(half[table][END], words[VOCABULARY.index("[SEP]")])
-    for key in (f"{name}conv1.0.weight", table, "projections.text.1.weight"):
+    hears, layer = load_file(sounds / "model.safetensors"), "layers.0.fc1.weight"
+    there, positions = "model.encoder.", "encoders.audio.encoder.embed_positions.weight"
+    kept = [key for key in hears if key.startswith(there)]
+    ours = {key: f"encoders.audio.encoder.{key.removeprefix(there)}" for key in kept}
+    assert kept and all(torch.equal(half[ours[key]], hears[key].float()) for key in kept)
+    assert torch.equal(half[positions], whole[positions])  # Whisper's own do not learn
+    learn = (f"{name}conv1.0.weight", table, ours[there + layer], "projections.text.1.weight")
+    for key in learn:
         assert not torch.equal(half[key], whole[key])
 
+    shutil.rmtree(sounds)
     loaded = load(tmp_path / "run")
     assert loaded.config.model.text.encoder.startswith("{")
+    spoken = loaded.generate("red", to="audio", steps=1, candidates=2)
+    assert loaded.embed([spoken]).shape == (1, 64)
     assert loaded.embed(["red", "a red circle"]).shape == (2, 64)
     assert loaded.untrained().embed("red").isfinite().all()
     assert loaded.tokenizer.decode(loaded.tokenizer.encode("Red circle!", 20)) == "red circle!"
@@ -139,12 +169,15 @@ def test_weights_that_do_not_fit_are_named(
         train.train(replace(config, model=replace(config.model, image=image)), tmp_path / "run")
 
 
-def test_a_text_encoder_or_a_frozen_part_that_is_not_there_is_named(
+def test_an_encoder_or_a_frozen_part_that_is_not_there_is_named(
     config: Config, tmp_path: Path
 ) -> None:
     text = replace(config.model.text, pretrained=str(tmp_path / "nothing"))
     with pytest.raises(ValueError, match=r"model.text.pretrained: .*nothing"):
         train.train(replace(config, model=replace(config.model, text=text)), tmp_path / "a")
+    audio = replace(config.model.audio, pretrained=config.model.text.pretrained)
+    with pytest.raises(ValueError, match=r"model.audio.encoder must be a whisper, got bert"):
+        train.train(replace(config, model=replace(config.model, audio=audio)), tmp_path / "a")
     few = replace(config.train, frozen=("encoders.smell",))
     with pytest.raises(ValueError, match=r"no part 'encoders\.smell'"):
         train.train(replace(config, train=few), tmp_path / "b")

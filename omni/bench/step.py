@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from omni.interface import pick_device
+from omni.encoding import pick_device
 from omni.presets import PRESETS
 from omni.training.meter import measure_peak
 from omni.training.pace import measure_step

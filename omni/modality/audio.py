@@ -29,8 +29,6 @@ MAX_KERNEL = 1 << 26
 """values of a resampler: two rates without a common factor need one for each pair of phases"""
 NOISE = 1 << 23
 """samples of the noise of which every recording gets a stretch"""
-TOKEN_FRAMES = 4
-"""log-mel frames that a token of the encoder stands for"""
 SILENCE = (math.log(FLOOR) - MEAN) / STD
 """a normalised frame of nothing"""
 
@@ -38,10 +36,13 @@ SILENCE = (math.log(FLOOR) - MEAN) / STD
 class LogMel(nn.Module):
     """Waveform to normalised log-mel frames, and back by Griffin-Lim."""
 
+    unit, nothing = STD, SILENCE
+
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
         self.hop, self.window = config.hop, 4 * config.hop
         rate, bands = config.sample_rate, config.num_mels
+        self.bands = bands
         # Not reflected: the end of an array is no event, and what is beyond it is silent.
         self.mel = MelSpectrogram(
             rate, self.window, hop_length=self.hop, n_mels=bands, pad_mode="constant"
@@ -64,13 +65,35 @@ class LogMel(nn.Module):
         power = torch.cat([self.mel(chunk) for chunk in chunks])
         return ((power + FLOOR).log() - MEAN) / STD
 
+    def silence(
+        self, frames: Float[Tensor, "N M F"], lengths: Int[Tensor, "N"]
+    ) -> Float[Tensor, "N 1 1"]:
+        """What each recording has where nothing is to be heard: here, the same for all."""
+        return frames.new_full((len(frames), 1, 1), SILENCE)
+
+    def power(self, frames: Float[Tensor, "... M F"]) -> Float[Tensor, "... K F"]:
+        """A power spectrogram, K = window / 2 + 1, whose log-mel is near `frames`."""
+        return self.unmel(((frames.float() * STD + MEAN).exp() - FLOOR).clamp(min=0))
+
+    def power_as(
+        self, frames: Float[Tensor, "N M F"], window: int, hop: int, count: int
+    ) -> Float[Tensor, "N K2 F2"]:
+        """The same as another Hann window, at another hop, would have it: `count` frames."""
+        power = self.power(frames)
+        at = torch.arange(count, device=frames.device) * (hop / self.hop)
+        before = at.long().clamp(max=power.shape[2] - 1)
+        after = (before + 1).clamp(max=power.shape[2] - 1)
+        power = torch.lerp(power[..., before], power[..., after], (at - before).clamp(0, 1))
+        power = F.interpolate(power.mT, window // 2 + 1, mode="linear", align_corners=True).mT
+        # Of noise a bin has as much as the window is long; of a tone fewer bins have more.
+        return power * (window / self.window)
+
     @torch.no_grad()
     def invert(self, frames: Float[Tensor, "M F"]) -> Float[Tensor, "S"]:
         """A waveform whose log-mel is near `frames`, its peak at most 1."""
-        power = ((frames.float() * STD + MEAN).exp() - FLOOR).clamp(min=0)
         with torch.random.fork_rng():  # random phases to start from, the same ones every time
             torch.manual_seed(0)
-            wave = self.griffin_lim(self.unmel(power))
+            wave = self.griffin_lim(self.power(frames))
         return wave / wave.abs().max().clamp(min=1)
 
 
@@ -119,10 +142,13 @@ def augment(
     lengths: Int[Tensor, "N"],
     room: Int[Tensor, "N"],
     keys: Int[Tensor, "N"],
+    silence: Float[Tensor, "N 1 1"] | float = SILENCE,
+    unit: float = STD,
 ) -> tuple[Float[Tensor, "N M F"], Int[Tensor, "N"]]:
     """Random tempo, pitch and loudness, and masks over time and frequency (arXiv:1904.08779).
 
-    `room`: frames that a recording may come to have when it is slowed down, F at most.
+    `room`: frames that a recording may come to have when it is slowed down, F at most;
+    `unit`: how many natural logarithms of power a unit of the frames is.
     """
     (n, bands, size), device = frames.shape, frames.device
     uniform = Draws(keys, purpose=3).uniform
@@ -136,8 +162,8 @@ def augment(
         ],
         -1,
     )
-    x = F.grid_sample(frames[:, None] - SILENCE, grid, align_corners=True)[:, 0] + SILENCE
-    x = x + uniform(-0.4, 0.4)[:, None, None]
+    x = F.grid_sample((frames - silence)[:, None], grid, align_corners=True)[:, 0] + silence
+    x = x + uniform(-0.4, 0.4)[:, None, None] * (STD / unit)
     lengths = (lengths / tempo).long().clamp(min=1).minimum(room)
 
     for axis, extent, widest in ((2, lengths.float(), 0.2), (1, bands, 0.2)):
@@ -145,7 +171,7 @@ def augment(
         start = uniform(0, 1) * (extent - length)
         at = torch.arange(x.shape[axis], device=device)
         hidden = (at >= start[:, None]) & (at < (start + length)[:, None])
-        x = x.masked_fill(hidden[:, None] if axis == 2 else hidden[:, :, None], SILENCE)
+        x = torch.where(hidden[:, None] if axis == 2 else hidden[:, :, None], silence, x)
     return x, lengths
 
 
@@ -203,6 +229,8 @@ class AudioEncoder(nn.Module):
     """
 
     channels = (1, 16, 48, 96)
+    token_frames = 4
+    """log-mel frames that a token stands for"""
 
     def __init__(self, config: AudioConfig, width: int, num_heads: int) -> None:
         super().__init__()

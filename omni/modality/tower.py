@@ -1,21 +1,34 @@
-"""A text encoder of transformers as it comes, weights and all, and another that spells.
+"""Encoders of transformers as they come, weights and all: of texts, and of sound.
 
-Letters: N texts, L tokens, V vocabulary, K letters of a token, S letters of a text, D width.
+Letters: N texts or recordings, L tokens, V vocabulary, K letters of a token, S letters of a text or
+samples of a recording, D width, M mel bands, F frames.
 """
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from zlib import crc32
 
 import torch
-from jaxtyping import Bool, Float, Int
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, Int16
 from tokenizers import Tokenizer as FastTokenizer
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+)
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from omni.batch import Tokens
-from omni.config import TextConfig
+from omni.config import AudioConfig, TextConfig
+from omni.modality.audio import LogMel, frame_mask
 from omni.modality.text import END, PAD, TextEncoder, Tokenizer, special_tokens
 from omni.nn.transformer import Projection
 
@@ -35,7 +48,7 @@ class TextTower(nn.Module):
 
     def __init__(self, config: TextConfig, vocab_size: int, width: int, num_heads: int) -> None:
         super().__init__()
-        settings = read_settings(config.encoder, vocab_size)
+        settings = read_settings(config.encoder, vocab_size=vocab_size, pad_token_id=PAD)
         self.encoder = AutoModel.from_config(settings, attn_implementation="eager")
         if hasattr(self.encoder, "pooler"):
             self.encoder.pooler = None  # of no use here, and would never get a gradient
@@ -63,7 +76,7 @@ class TextTower(nn.Module):
         Our own special tokens have rows before those of its vocabulary; the end is its own.
         """
         self.learn_letters(tokenizer)
-        found = AutoModel.from_pretrained(name, use_safetensors=True).state_dict()
+        found = fetch(name, "model.text.pretrained").state_dict()
         table = self.encoder.get_input_embeddings().weight
         (words,) = (key for key, p in self.encoder.named_parameters() if p is table)
         whole = table.detach().clone()
@@ -96,24 +109,136 @@ class TextTower(nn.Module):
         return total / (letters != PAD).sum(2, keepdim=True).clamp(min=1)
 
 
-def read_settings(settings: str, vocab_size: int) -> PreTrainedConfig:
-    """Of an encoder for so many tokens. Raises `ValueError` for what transformers does not know."""
+class WhisperMel(nn.Module):
+    """Waveform at 16 kHz to the log-mel frames of Whisper (arXiv:2212.04356, section 2.2).
+
+    As many as there are in the recording, `limit` at most; not those of silence up to 30 s.
+    """
+
+    window, hop = 400, 160
+    unit, nothing = 4 * math.log(10), -1.5
+
+    def __init__(self, bands: int, limit: int) -> None:
+        super().__init__()
+        self.bands, self.limit = bands, limit
+        filters = torch.from_numpy(WhisperFeatureExtractor(bands).mel_filters).float()
+        self.register_buffer("filters", filters.T.contiguous(), persistent=False)
+        self.register_buffer("hann", torch.hann_window(self.window), persistent=False)
+        self.filters: Float[Tensor, "M K"]
+        self.hann: Float[Tensor, "W"]
+
+    def num_frames(self, num_samples: Int[Tensor, "N"]) -> Int[Tensor, "N"]:
+        """Frames of a recording: one at each hop, the end left out."""
+        return ((num_samples + self.hop - 1) // self.hop).clamp(max=self.limit)
+
+    def silence(
+        self, frames: Float[Tensor, "N M F"], lengths: Int[Tensor, "N"]
+    ) -> Float[Tensor, "N 1 1"]:
+        """What each recording has where nothing is to be heard: eight decades below its peak."""
+        absent = ~frame_mask(lengths, frames.shape[2])[:, None]
+        loudest = frames.masked_fill(absent, -torch.inf).amax((1, 2), keepdim=True)
+        return (loudest - 2).clamp(min=self.nothing)
+
+    @torch.autocast("cpu", enabled=False)
+    @torch.autocast("cuda", enabled=False)
+    def forward(self, samples: Int16[Tensor, "N S"] | Float[Tensor, "N S"]) -> Tensor:
+        """Frames [N M F] of int16 samples, or of floats in -1 ... 1."""
+        if not samples.is_floating_point():
+            samples = samples.float() / 32768
+        longest = self.limit * self.hop
+        count, samples = -(-samples.shape[1] // self.hop), samples[:, :longest]
+        # What follows is silent; where Whisper would hear no more, it is reflected as there.
+        samples = F.pad(samples, (0, min(self.window // 2, longest - samples.shape[1])))
+        spectrum = torch.stft(samples, self.window, self.hop, window=self.hann, return_complex=True)
+        return self._scaled(spectrum.abs().square()[..., : self.limit])[..., :count]
+
+    @torch.autocast("cpu", enabled=False)
+    @torch.autocast("cuda", enabled=False)
+    def translate(
+        self, frames: Float[Tensor, "N M F"], lengths: Int[Tensor, "N"], log_mel: LogMel
+    ) -> tuple[Tensor, Int[Tensor, "N"]]:
+        """Frames, and how many, that are near what those of another front end would sound like."""
+        lengths = self.num_frames(((lengths - 1) * log_mel.hop).clamp(min=1))
+        power = log_mel.power_as(frames, self.window, self.hop, int(lengths.max()))
+        return self._scaled(power), lengths
+
+    def _scaled(self, power: Float[Tensor, "N K F"]) -> Float[Tensor, "N M F"]:
+        decades = (self.filters @ power).clamp(min=1e-10).log10()
+        return (torch.maximum(decades, decades.amax((1, 2), keepdim=True) - 8) + 4) / 4
+
+
+class AudioTower(nn.Module):
+    """The encoder of a Whisper, of which `AudioConfig.encoder` holds the settings.
+
+    It reads a recording, where Whisper reads 30 s with the recording at their start: what follows
+    the end is seen by nobody, and costs nothing. A full 30 s come out as from Whisper.
+    """
+
+    token_frames = 2
+
+    def __init__(self, config: AudioConfig, width: int) -> None:
+        super().__init__()
+        settings = read_settings(config.encoder)
+        if not isinstance(settings, WhisperConfig):
+            raise ValueError(f"model.audio.encoder must be a whisper, got {settings.model_type}")
+        limit = 2 * settings.max_source_positions
+        longest = limit * WhisperMel.hop / 16_000
+        if config.sample_rate != 16_000 or config.max_seconds > longest:
+            raise ValueError(
+                f"a Whisper hears {longest:g} s of 16000 Hz; model.audio has max_seconds "
+                f"{config.max_seconds:g} and sample_rate {config.sample_rate}"
+            )
+        self.hearing = WhisperMel(settings.num_mel_bins, limit)
+        self.encoder = WhisperEncoder(settings)
+        self.project = Projection(settings.d_model, width)
+
+    def start_from(self, name: str) -> None:
+        """Takes over the weights of a pretrained encoder."""
+        found = fetch(name, "model.audio.pretrained")
+        self.encoder.load_state_dict(found.get_submodule("encoder").state_dict())
+
+    def forward(self, frames: Float[Tensor, "N M F"], lengths: Int[Tensor, "N"]) -> Tokens:
+        """Tokens of Whisper's frames; `lengths` are the valid ones of each recording."""
+        encoder, count = self.encoder, -(-frames.shape[2] // 2)
+        silence = self.hearing.silence(frames, lengths)
+        # The convolutions look two frames ahead: beyond each end they find silence.
+        x = F.pad(frames, (0, min(2, self.hearing.limit - frames.shape[2])))
+        x = torch.where(frame_mask(lengths, x.shape[2])[:, None], x, silence)
+        x = F.gelu(encoder.conv2(F.gelu(encoder.conv1(x)))).mT[:, :count]
+        x = x + encoder.embed_positions.weight[:count]
+        mask = frame_mask((lengths + 1) // 2, count)
+        for layer in encoder.layers:
+            x = layer(x, mask[:, None, None])
+        return Tokens(self.project(encoder.layer_norm(x)), mask)
+
+
+def read_settings(settings: str, **changes: int) -> PreTrainedConfig:
+    """Of an encoder, some of them changed. Raises `ValueError` for what transformers lacks."""
     told = json.loads(settings)
     kind = told.pop("model_type", None)
-    read = AutoConfig.for_model(kind, **told | {"vocab_size": vocab_size, "pad_token_id": PAD})
+    told.pop("dtype", None)  # that of the file; weights that learn are in fp32
+    read = AutoConfig.for_model(kind, **told | changes)
     for name in vars(read):
         if "dropout" in name and isinstance(getattr(read, name), float):
             setattr(read, name, 0.0)  # it would be drawn anew in a run that goes on
     return read
 
 
-def find_settings(name: str) -> str:
+def fetch(name: str, field: str) -> PreTrainedModel:
+    """A pretrained model. Raises `ValueError` where there are no weights as safetensors."""
+    try:
+        return AutoModel.from_pretrained(name, use_safetensors=True)
+    except OSError as error:
+        raise ValueError(f"{field}: {name}: {str(error).splitlines()[0]}") from error
+
+
+def find_settings(name: str, field: str) -> str:
     """Those of a pretrained encoder, as JSON. Raises `ValueError` where there is none."""
     try:
         return json.dumps(AutoConfig.from_pretrained(name).to_diff_dict(), sort_keys=True)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"model.text.pretrained: {name}: {reason}") from error
+        raise ValueError(f"{field}: {name}: {reason}") from error
 
 
 def adopt_tokenizer(name: str, languages: Iterable[str]) -> Tokenizer:

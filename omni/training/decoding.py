@@ -4,9 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from omni.batch import ASKED, SENSES, Part, Tokens
+from omni.batch import ASKED, SENSES, Part, Tokens, stack
 from omni.modality.text import PAD
-from omni.network import stack, take
 from omni.nn.draws import Draws
 from omni.objective.flow import draw_noise, draw_times, flow_loss, noised
 from omni.objective.next_token import next_token_loss
@@ -79,7 +78,7 @@ def flow(step: MicroBatch, sense: str) -> dict[str, Tensor]:
         memories, rows = [step.fused[source].tokens[at_least_one(rows)]], at_least_one(rows)
     memory = stack(memories)
     index = torch.searchsorted(step.parts[sense].rows, rows)
-    part = take(step.parts[sense], index if count else rows)
+    part = step.parts[sense][index if count else rows]
     everywhere = torch.cat([*dealt.values()])
     lengths = step.selection.table.lengths[everywhere, SENSES.index(sense)]
     total = int(step.network.num_patches(sense, lengths).sum())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from omni import warm
+from omni import lora, warm
 from omni.config import Config
 from omni.modality.text import Tokenizer
 from omni.network import Network
@@ -48,11 +48,14 @@ class State:
         self.network = Network(config.model, tokenizer.vocab_size)
         if fresh:
             warm.start(self.network, config.model, tokenizer)
+        lora.add_adapters(self.network, config.train)
         self.network = self.network.to(parallel.device).train()
         self.module = parallel.spread(Losses(self.network, config.loss))
         self.optimizers: list[Optimizer] = make_optimizers(self.network, config.train)
         self.average = Average(self.network, config.train.ema)
-        self.frozen = [self._part(name) for name in config.train.frozen]
+        self.frozen = [self.network.part(name, "train.frozen") for name in config.train.frozen]
+        self.learning = {p for p in self.network.parameters() if p.requires_grad}
+        """all that there is to learn: some parts hold what never does"""
         self.past: Kept = {}
         self.step = 0
         """steps done"""
@@ -65,18 +68,13 @@ class State:
         """About what a checkpoint takes: weights, their average, and two moments of each."""
         return 4 * sum(p.numel() * p.element_size() for p in self.network.parameters())
 
-    def _part(self, name: str) -> torch.nn.Module:
-        try:
-            return self.network.get_submodule(name)
-        except AttributeError as error:
-            known = ", ".join(n for n, _ in self.network.named_modules() if n.count(".") == 1)
-            raise ValueError(f"train.frozen: no part {name!r}; those below: {known}") from error
-
     def _freeze(self) -> None:
         """What is frozen in the coming step has no gradients, and keeps its statistics."""
         learns = self.step >= self.config.train.thaw * self.config.train.steps
         for part in self.frozen:
-            part.train(learns).requires_grad_(learns)
+            part.train(learns)
+            for p in part.parameters():
+                p.requires_grad_(learns and p in self.learning)
 
     def advance(self) -> None:
         """On to the next step."""
@@ -93,7 +91,7 @@ class State:
         self.average.update(self.network, self.step)
 
     def weights(self) -> dict[str, Tensor]:
-        """The averaged weights, whole; every process must ask, and gets them."""
+        """The averaged weights, whole, adapters apart; every process must ask, and gets them."""
         likes = self.network.state_dict()
         averages = self.average.tensors.items()
         return {name: whole(local(average), likes[name]) for name, average in averages}

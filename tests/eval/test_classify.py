@@ -200,4 +200,4 @@ def test_a_damaged_file_is_named(measured, pictures, tmp_path):
 def test_classes_are_measured_apart(tiny_run, pictures, capsys):
     with pytest.raises(SystemExit):
         main([str(tiny_run), "classify", "retrieval", "--data", str(pictures)])
-    assert "classify: measured apart" in capsys.readouterr().err
+    assert "measured apart" in capsys.readouterr().err

@@ -31,6 +31,7 @@ LAYOUTS = {
 }
 LONG_LAYOUTS = {"heads": (1, 1, 2), "slices of heads": (1, 2, 2), "copies of slices": (2, 2, 1)}
 EXACT = {"deterministic": True}
+LORA = {"lora": 2, "lora_parts": ("shared", "text_decoder.blocks", "encoders.text.encoder")}
 
 
 def job(name: str, mesh: tuple[int, int, int] = (1, 1, 1), **others: Any) -> Job:
@@ -48,6 +49,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *(job(name, mesh) for name, mesh in LAYOUTS.items()),
         job("averaged twice", (2, 1, 1), action="average twice"),
         job("recomputed", settings={"recompute": True}),
+        job("adapters", settings=LORA),
+        job("slices of adapters", (1, 2, 1), settings=LORA),
         # From four processes to two, then to one, each of which saves what it has loaded.
         job("on two", (1, 2, 1), copy_of="copies of heads", action="save again", **moved),
         job("on one", copy_of="on two", action="save again", **moved),
@@ -82,6 +85,11 @@ def difference(one: Path, other: Path) -> dict[str, float]:
     names = [n for n in a if not n.startswith(("optimizer/", "past/groups/"))]
     worst["weight"] = max(float((a[n] - b[n]).abs().max()) for n in names)
     return worst
+
+
+def test_adapters_in_slices_are_the_same_run(runs: Path) -> None:
+    found = difference(runs / "adapters", runs / "slices of adapters")
+    assert max(found.values()) < TOLERANCE, found
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
