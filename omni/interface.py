@@ -18,6 +18,7 @@ from omni import generate as sampling
 from omni import keep as parts
 from omni.batch import SENSES, Sample, Tokens, stack
 from omni.config import Config
+from omni.encoding import Encoding
 from omni.items import Audio, Item
 from omni.keep import Keep
 from omni.modality.image import to_pil
