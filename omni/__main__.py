@@ -103,11 +103,11 @@ def _parser() -> argparse.ArgumentParser:
             }
             flag, kind, text = where[name]
             command.add_argument(flag, type=kind, help=text)
+        else:
+            command.add_argument("--to", type=Path, help="file for the results (default: terminal)")
         if name == "speak":
             what = "SpeechT5HifiGan in place of Griffin-Lim: folder or hub name"
             command.add_argument("--vocoder", help=what)
-        else:
-            command.add_argument("--to", type=Path, help="file for the results (default: terminal)")
         if name in ("caption", "transcribe", "ask"):
             command.add_argument("--language", default="en")
         if name == "search":
