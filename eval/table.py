@@ -11,7 +11,7 @@ from eval.metrics import Score
 from eval.tasks.steps import STEPS
 
 NAME = re.compile(
-    r"((?P<control>untrained|chance)/)?(?P<split>(unseen-)?(test|new)|held|val)/(?P<task>[a-z]+)/"
+    r"((?P<control>untrained|shuffled|chance)/)?(?P<split>(unseen-)?(test|new)|held|val)/(?P<task>[a-z]+)/"
     r"(?P<direction>((noisy|direct|reranked|blind|shuffled) )?"
     r"[a-z]+(-[a-z]{2})?(\+[a-z]+)*->[a-z]+(-[a-z]{2})?)/"
     r"(?P<metric>[A-Za-z0-9@_]+)"
