@@ -199,14 +199,9 @@ class Network(nn.Module):
         """
         mask = torch.cat([tokens.mask for tokens in senses], 1)
         x = self.shared(torch.cat([tokens.x for tokens in senses], 1), mask)
-        means, present, start = [], [], 0
-        for tokens in senses:
-            part = x[:, start : start + tokens.x.shape[1]]
-            mean, there = Tokens(part, tokens.mask).mean()
-            means.append(mean)
-            present.append(there)
-            start += tokens.x.shape[1]
-        pooled = sum(p * m for p, m in zip(present, means, strict=True)) / sum(present)
+        parts = x.split([tokens.x.shape[1] for tokens in senses], 1)
+        found = [Tokens(p, t.mask).mean() for p, t in zip(parts, senses, strict=True)]
+        pooled = sum(there * mean for mean, there in found) / sum(there for _, there in found)
         vector = F.normalize(self.head(pooled).float(), dim=-1)
         return Fused(Tokens(x, mask), vector)
 

@@ -25,13 +25,17 @@ def test_texts_are_chosen_among_all_that_a_sample_has(tmp_path, tokenizer):
     assert texts == {"sample", "one", "two", "three"}
 
 
+def write_two_languages(folder: Path, *senses: str) -> Tokenizer:
+    """Sixteen samples that hold some senses in turn, named in English and German; a tokenizer."""
+    names = {"json": json.dumps({"names": {"en": "sample", "de": "muster"}}).encode()}
+    members = [make_members(n, s) | names for n, s in enumerate(senses * (16 // len(senses)))]
+    write_shard(folder / "train-000000.tar", [(f"s{n}", m) for n, m in enumerate(members)])
+    return Tokenizer.train(["sample muster " * 4], ["en", "de"], 300)
+
+
 def test_only_pictures_without_speech_are_named_in_other_languages(tmp_path):
     """Those with speech keep the language that is spoken, and so do texts alone."""
-    names = {"json": json.dumps({"names": {"en": "sample", "de": "muster"}}).encode()}
-    senses = ("image", "image+audio") * 8
-    members = [make_members(n, s) | names for n, s in enumerate(senses)]
-    write_shard(tmp_path / "train-000000.tar", [(f"s{n}", m) for n, m in enumerate(members)])
-    both = Tokenizer.train(["sample muster " * 4], ["en", "de"], 300)
+    both = write_two_languages(tmp_path, "image", "image+audio")
     loader = Loader(settings(tmp_path, batch_size=16, extra_texts=8, foreign=1.0), seed=0)
     batch = loader.batch(0, both, MODEL)
     languages = dict(zip(batch.parts["text"].rows.tolist(), batch.language.tolist(), strict=True))
@@ -41,11 +45,7 @@ def test_only_pictures_without_speech_are_named_in_other_languages(tmp_path):
 
 
 def test_what_is_said_comes_in_another_language_too_as_a_text_of_the_same_group(tmp_path):
-    names = {"json": json.dumps({"names": {"en": "sample", "de": "muster"}}).encode()}
-    senses = ("image", "audio+text") * 8
-    members = [make_members(n, s) | names for n, s in enumerate(senses)]
-    write_shard(tmp_path / "train-000000.tar", [(f"s{n}", m) for n, m in enumerate(members)])
-    both = Tokenizer.train(["sample muster " * 4], ["en", "de"], 300)
+    both = write_two_languages(tmp_path, "image", "audio+text")
     config = settings(tmp_path, batch_size=16, extra_texts=0, foreign=0.0, translated=1.0)
     batch = Loader(config, seed=0).batch(0, both, MODEL)
     said = batch.parts["audio"].rows
