@@ -104,13 +104,12 @@ class Bench:
         return f"white noise at {self.snr:g} dB SNR" if senses.startswith("noisy ") else ""
 
     def untrained(
-        self, samples: list[Sample], source: str, to: str
+        self, samples: list[Sample], source: str, to: str, direct: bool = False
     ) -> tuple[list[Sample], list[Any]]:
         """A few of the samples, and what the control makes from their `source`."""
         few = choose(samples, CONTROLS, self.seed)
-        return few, self.control.generate(
-            [self.item(s, source) for s in few], to=to, seed=self.seed
-        )
+        queries = [self.item(s, source) for s in few]
+        return few, self.control.generate(queries, to=to, seed=self.seed, direct=direct)
 
     def vectors(
         self, model: Omni, key: tuple[str, str], samples: Sequence[Sample], make: Callable

@@ -20,9 +20,9 @@ def judged(
     """Accuracy of the judge on items made from each source, beside that on the real ones.
 
     From a source other than text the model makes them by way of a text that it writes itself; a
-    "direct" source goes without, on every fourth item and with no controls. `share` is the first
-    over the second, on the same queries: how much of what the judge can see in the real item it
-    still sees in the made one.
+    "direct" source goes without, on every fourth item. `share` is the first over the second, on
+    the same queries: how much of what the judge can see in the real item it still sees in the made
+    one.
     """
     judge = bench.judge(target)
     samples = bench.corpus.queries(split, bench.limit, bench.seed)
@@ -42,11 +42,11 @@ def judged(
         yield f"{name}/judged", measure(right, bench.seed, gallery=classes)
         rows = np.stack([right, real[some]], axis=1)
         yield f"{name}/share", measure(rows, bench.seed, share, gallery=classes)
-        if direct:
-            continue
-        few, blind = bench.untrained(samples, source, to=target)
+        few, blind = bench.untrained(samples, sense, target, direct)
         hits = np.array(judge.name(blind)) == np.array([concept(sample) for sample in few])
         yield f"untrained/{name}/judged", measure(hits, bench.seed, gallery=classes)
+        if direct:
+            continue
         yield f"chance/{name}/judged", exactly(1 / classes, len(samples), classes, bench.seed)
 
         shown = {sample.key for sample in choose(samples, 12, bench.seed)}

@@ -6,7 +6,7 @@ from omni.batch import SENSES, Tokens
 from omni.modality.text import END
 from omni.network import Fused
 from omni.objective.masked import corrupt, draw_hidden, patches_loss, words_loss
-from omni.objective.matching import matching_loss, mix
+from omni.objective.matching import BLURRED, blur, matching_loss, mix
 from omni.training.micro_batch import MicroBatch, at_least_one
 
 HIDDEN, WORDS = 60, 70
@@ -25,7 +25,8 @@ def matching(step: MicroBatch) -> dict[str, Tensor]:
     for number, sense in ((SENSES.index(sense), sense) for sense in step.parts):
         fused = step.fused[sense,][mixture.index[:, number]]
         there = fused.tokens.mask & mixture.present[:, number, None]
-        senses[sense] = Fused(Tokens(fused.tokens.x, there), fused.vector)
+        vector = blur(fused.vector.detach(), keys, BLURRED + number)
+        senses[sense] = Fused(Tokens(fused.tokens.x, there), vector)
     loss = matching_loss(step.network.match(senses), mixture.label, len(step.selection.matched))
     return {"matching": loss * bool(len(mine))}
 

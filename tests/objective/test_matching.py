@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from omni.batch import SENSES
-from omni.objective.matching import CLASSES, NONE, Mixture, matching_loss, mix
+from omni.objective.matching import BLUR, CLASSES, NONE, Mixture, blur, matching_loss, mix
 
 N, ITEMS = 20_000, 400
 SCALE = torch.tensor([20.0])
@@ -118,3 +118,17 @@ def test_the_loss_is_cross_entropy_over_all_of_a_step() -> None:
     torch.testing.assert_close(parts, whole)
     certain = torch.nn.functional.one_hot(label, 5) * 100.0
     assert matching_loss(certain, label, 6) < 1e-6 < matching_loss(certain.roll(1, 0), label, 6)
+
+
+def test_blurred_vectors_are_unit_vectors_as_far_from_the_old_ones_as_is_said() -> None:
+    vectors = torch.nn.functional.normalize(torch.randn(4_000, 256), dim=1)
+    keys = torch.arange(4_000)
+    moved = blur(vectors, keys, 1)
+    cosines = (moved * vectors).sum(1)
+    assert torch.allclose(moved.norm(dim=1), torch.ones(4_000))
+    # Noise of a length r, at a right angle nearly, leaves a cosine of 1 / sqrt(1 + r²).
+    assert abs(cosines.min() - (1 + BLUR**2) ** -0.5) < 0.05
+    expected = torch.asinh(torch.tensor(BLUR)) / BLUR
+    assert abs(cosines.mean() - expected) < 0.005
+    assert torch.equal(blur(vectors[7:], keys[7:], 1), moved[7:])  # by key, not by place
+    assert not torch.allclose(blur(vectors, keys, 2), moved, atol=1e-3)
