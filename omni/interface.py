@@ -40,8 +40,13 @@ def load(
 
     `vocoder`: a SpeechT5HifiGan by folder or hub name, which makes sound in place of Griffin-Lim.
     """
-    found = pretrained.load(name or os.environ.get("OMNI_MODEL", "runs/demo"))
+    found = pretrained.load(name or default())
     return Omni(*found, device, Vocoder(vocoder, found[0].config.audio) if vocoder else None)
+
+
+def default() -> str:
+    """The model where none is named."""
+    return os.environ.get("OMNI_MODEL", "runs/demo")
 
 
 class Omni(Encoding):
