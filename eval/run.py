@@ -30,6 +30,7 @@ from eval.tasks import FOLDERS, KNOWN, ON_REQUEST, QUESTIONS, STAMPS, TASKS
 from eval.tasks.answer import SPLIT as ASKED
 from eval.tasks.stamps import SPLITS as STAMP_SPLITS
 from omni.pretrained import find
+from omni.training.manifest import folder_name
 
 WORLDS = (
     (TASKS | ON_REQUEST, SPLITS),
@@ -63,6 +64,7 @@ def parser() -> Parser:
     built.add_argument("--seed", type=int, default=0, help="subsets, noise, sampling, bootstrap")
     built.add_argument("--limit", type=int, default=256, help="items made a direction")
     built.add_argument("--vocoder", help="SpeechT5HifiGan in place of Griffin-Lim")
+    built.add_argument("--step", type=int, help="of the run's checkpoints; none: the newest")
     built.add_argument("--snr", type=float, default=0.0, help="of noisy speech, in dB")
     return built
 
@@ -84,10 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parse.error(f"--limit must be at least 1, got {given.limit}")
     if not (run := Path(given.run)).is_dir():
         parse.error(f"{run} is no folder of a run: train one, or name another")
+    out, weights = (run, run) if given.step is None else at(run, given.step)
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     try:
         data = Corpus(given.data, ("train", *splits)) if splits else Folder(given.data)
-        model = omni.load(str(run), vocoder=given.vocoder)
+        model = omni.load(weights, vocoder=given.vocoder)
     except (ValueError, OSError) as error:
         parse.error(" ".join(str(error).split()))
     bench = Bench(
@@ -101,11 +104,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     console = Console()
     results, seconds = measure_all(bench, tasks, console)
-    meta = describe(run, bench, seconds, list(arguments or sys.argv[1:]))
-    write(run, results, meta, bench)
+    meta = describe(weights, bench, seconds, list(arguments or sys.argv[1:]))
+    write(out, results, meta, bench)
     for table in tables(results):
         console.print(terminal(table))
-    console.print(f"{sum(seconds.values()):.0f} s; report: {run / 'report.html'}")
+    console.print(f"{sum(seconds.values()):.0f} s; report: {out / 'report.html'}")
+
+
+def at(run: Path, step: int) -> tuple[Path, Path]:
+    """Where figures of a checkpoint go, and where its weights are."""
+    name = folder_name(step)
+    return run / "evaluations" / name, run / "checkpoints" / name
 
 
 def measure_all(
@@ -172,6 +181,7 @@ def cpu_name() -> str:
 
 def write(run: Path, results: dict[str, Score], meta: dict[str, Any], bench: Bench) -> None:
     """The three files of an evaluation."""
+    run.mkdir(parents=True, exist_ok=True)
     table = {name: score.to_json() for name, score in results.items()}
     text = json.dumps({"meta": meta, "results": table}, indent=2, ensure_ascii=False)
     (run / "results.json").write_text(text + "\n")
