@@ -22,7 +22,8 @@ from torch import Tensor
 import omni
 from eval.bench import Bench
 from eval.folder import Folder
-from eval.metrics import Score, exactly, measure, rank
+from eval.metrics import Score, exactly, measure
+from eval.ranking import ranks
 from omni import Omni
 
 DEPTHS = (1, 5)
@@ -43,9 +44,9 @@ def classify(bench: Bench) -> Iterator[tuple[str, Score]]:
     told = f"names: {sum(map(len, folder.names))}, prompts: {len(folder.templates)}"
     for prefix, model in (("", bench.model), ("untrained/", bench.control)):
         tested = embed(bench, model, "test")
-        ranks = rank(tested, centres(model, folder), labels).numpy()
+        places = ranks(tested, centres(model, folder), labels[:, None].tolist()).numpy()
         for k in DEPTHS:
-            score = measure(ranks <= k, bench.seed, gallery=size, protocol=told)
+            score = measure(places <= k, bench.seed, gallery=size, protocol=told)
             yield f"{prefix}{name}/zero_shot@{k}", score
         if "train" not in folder.files:
             continue
