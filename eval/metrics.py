@@ -100,8 +100,11 @@ def edits(
 
 
 def error_rate(rows: np.ndarray) -> float:
-    """Error rate of the whole corpus from `edits`: all edits over all characters, or words."""
-    return float(rows[:, 0].sum() / rows[:, 1].sum())
+    """Error rate of the whole corpus from `edits`: all edits over all characters, or words.
+
+    Where all truths are empty it is the number of edits, as in jiwer.
+    """
+    return float(rows[:, 0].sum() / max(rows[:, 1].sum(), 1))
 
 
 def share(rows: np.ndarray) -> float:
