@@ -5,7 +5,7 @@ lower case without punctuation, then pycocoevalcap. That tokenizer needs `java`;
 are runs of letters, digits and apostrophes, and the figure's protocol says so. Chinese: CIDEr-D
 and ROUGE-L on characters, BLEU by sacrebleu with its tokenizer `zh` (and its smoothing `exp`).
 
-What pycocoevalcap calls Cider is CIDEr-D (arXiv:1411.5726, section 6), with clipped counts and a
+What pycocoevalcap calls Cider is CIDEr-D (arXiv:1411.5726), with clipped counts and a
 penalty of length (sigma 6), times 10; inverse document frequencies are those of the references at
 hand, so that a single item scores 0. Resamples keep the frequencies of the whole corpus.
 

@@ -135,7 +135,7 @@ def figures(
     """R@1, R@5, R@10, their mean, median rank and mAP@10, each with its interval over queries.
 
     R@k is hit rate: any relevant item among the first k, as in Karpathy and Fei-Fei
-    (arXiv:1412.2306, section 4.2) and CLIP (arXiv:2103.00020), not the share of all of them. The
+    (arXiv:1412.2306) and CLIP (arXiv:2103.00020), not the share of all of them. The
     rank of a query is that of its best relevant item.
     """
     found = positions(queries, gallery, relevant)
