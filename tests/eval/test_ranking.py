@@ -101,6 +101,15 @@ def test_a_nearly_constant_embedding_scores_nothing():
     assert (ranks(same, same, [[i] for i in range(200)]) > 10).all()
 
 
+def test_what_scores_less_by_a_rounding_error_counts_as_a_tie():
+    query, worse = (
+        torch.tensor([[1.0, 0.0]]),
+        torch.tensor([[1 - TIE / 2, 0.0], [1 - 3 * TIE, 0.0]]),
+    )
+    assert ranks(query, torch.cat([query, worse[:1]]), [[0]]).tolist() == [2]
+    assert ranks(query, torch.cat([query, worse[1:]]), [[0]]).tolist() == [1]
+
+
 def test_shuffled_pairs_score_chance():
     vectors = unit(2000, 32, seed=0)
     shuffled = torch.randperm(2000, generator=torch.Generator().manual_seed(1))
@@ -119,8 +128,8 @@ def test_two_equal_gallery_items_cannot_both_be_first():
 
 
 def test_half_precision_is_scored_in_single():
-    queries, gallery = unit(20, 16, seed=0).bfloat16(), unit(30, 16, seed=1).bfloat16()
-    relevant = drawn(20, 30, 3, seed=0)
+    queries, gallery = unit(20, 16, seed=0).bfloat16(), unit(500, 16, seed=1).bfloat16()
+    relevant = drawn(20, 500, 3, seed=0)
     found = positions(queries, gallery, relevant)
     assert torch.equal(found, positions(queries.float(), gallery.float(), relevant))
 
