@@ -25,8 +25,9 @@ from eval.folder import Folder
 from eval.judge import sha256
 from eval.metrics import Score
 from eval.report import write_report
+from eval.shards import Shards
 from eval.table import markdown, tables, terminal
-from eval.tasks import FOLDERS, KNOWN, ON_REQUEST, QUESTIONS, STAMPS, TASKS
+from eval.tasks import BENCHMARKS, FOLDERS, KNOWN, ON_REQUEST, QUESTIONS, STAMPS, TASKS
 from eval.tasks.answer import SPLIT as ASKED
 from eval.tasks.stamps import SPLITS as STAMP_SPLITS
 from omni.pretrained import find
@@ -35,10 +36,10 @@ WORLDS = (
     (TASKS | ON_REQUEST, SPLITS),
     (STAMPS, STAMP_SPLITS),
     (QUESTIONS, (ASKED,)),
-    (FOLDERS, ()),
+    (FOLDERS | BENCHMARKS, ()),
 )
 """tasks that go together, and the splits that their shards have beside that for training; of
-classes there are no shards"""
+benchmarks any one, and of a folder of classes there are no shards"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -56,10 +57,12 @@ def parser() -> Parser:
     tasks = (
         f"of {', '.join(TASKS)}, or all of these; {', '.join(ON_REQUEST)}; of stamps "
         f"(--data data/stamps) {', '.join(STAMPS)}; of a folder SPLIT/CLASS/FILE (--data FOLDER) "
-        f"{', '.join(FOLDERS)}; of questions {', '.join(QUESTIONS)}"
+        f"{', '.join(FOLDERS)}; of questions {', '.join(QUESTIONS)}; of packed shards of any data "
+        f"set {', '.join(BENCHMARKS | FOLDERS)}"
     )
     built.add_argument("tasks", nargs="*", metavar="task", help=tasks)
     built.add_argument("--data", default="data/sample", help="folder of the shards, or classes")
+    built.add_argument("--split", help="of any data set: test, or else val")
     built.add_argument("--seed", type=int, default=0, help="subsets, noise, sampling, bootstrap")
     built.add_argument("--limit", type=int, default=256, help="items made a direction")
     built.add_argument("--vocoder", help="SpeechT5HifiGan in place of Griffin-Lim")
@@ -86,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parse.error(f"{run} is no folder of a run: train one, or name another")
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     try:
-        data = Corpus(given.data, ("train", *splits)) if splits else Folder(given.data)
+        data = open_data(given.data, splits, tasks, given.split)
         model = omni.load(str(run), vocoder=given.vocoder)
     except (ValueError, OSError) as error:
         parse.error(" ".join(str(error).split()))
@@ -106,6 +109,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for table in tables(results):
         console.print(terminal(table))
     console.print(f"{sum(seconds.values()):.0f} s; report: {run / 'report.html'}")
+
+
+def open_data(
+    path: str, splits: Sequence[str], tasks: Sequence[str], split: str | None
+) -> Corpus | Folder | Shards:
+    """What the tasks are measured on. Raises `ValueError` where it is not there."""
+    is_folder = {*tasks} <= {*FOLDERS} and not any(Path(path).glob("*-*.tar"))
+    if split and (splits or is_folder):
+        raise ValueError(f"--split is of packed shards alone, not for {', '.join(tasks)} of {path}")
+    if splits:
+        return Corpus(path, ("train", *splits))
+    return Folder(path) if is_folder else Shards(path, split)
 
 
 def measure_all(

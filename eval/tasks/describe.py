@@ -1,0 +1,87 @@
+"""Descriptions: captions of the pictures and recordings of packed shards, against all of theirs.
+
+At most `limit` of each are written, chosen by the seed.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from eval.bench import CONTROLS, Bench
+from eval.captioning import scores
+from eval.metrics import Score, exactly, measure
+from eval.shards import Entry, few
+from eval.sides import holding
+from omni import Omni
+
+
+def describe(bench: Bench) -> Iterator[tuple[str, Score]]:
+    """BLEU, ROUGE-L and CIDEr-D of the model; of an untrained one, and with others' references."""
+    shards, some = bench.shards, False
+    truths: dict[tuple[str, str], dict[str, None]] = {}
+    for entry in shards.entries():
+        texts = truths.setdefault((entry.thing, entry.language), {})
+        texts.update(dict.fromkeys(entry.texts))
+    for source, language, every in kinds(shards.entries(), ("image", "audio")):
+        chosen = few(every, bench.limit, bench.seed)
+        references = [[*truths[entry.thing, language]] for entry in chosen]
+        answers = written(bench, bench.model, chosen, source, language)
+        part = [chosen.index(entry) for entry in few(chosen, CONTROLS, bench.seed)]
+        made = written(bench, bench.control, [chosen[i] for i in part], source, language)
+        name, some = f"{shards.split}/describe/{source}->{spoken('text', language)}", True
+        told = f"{len(chosen):,} of {len(every):,}"
+        for control, given, right in (
+            ("", answers, references),
+            ("shuffled/", answers, [*references[1:], *references[:1]]),
+            ("untrained/", made, [references[i] for i in part]),
+        ):
+            yield from figures(bench, f"{control}{name}", given, right, language, told)
+    if not some:
+        raise ValueError(
+            f"{shards.path} ({shards.split}) must have pictures or recordings with texts to be "
+            "described, has none"
+        )
+
+
+def kinds(
+    entries: Sequence[Entry], sources: Sequence[str]
+) -> Iterator[tuple[str, str, list[Entry]]]:
+    """The samples that have a source and texts, by source and language; each picture once."""
+    for source in sources:
+        some = [e for e in holding((e for e in entries if e.texts), source)]
+        for language in sorted({entry.language for entry in some}):
+            yield source, language, [entry for entry in some if entry.language == language]
+
+
+def spoken(sense: str, language: str) -> str:
+    """A sense in a language as results are named: English is not told."""
+    return sense if language == "en" else f"{sense}-{language}"
+
+
+def written(
+    bench: Bench, model: Omni, entries: Sequence[Entry], source: str, language: str
+) -> list[str]:
+    """What a model writes of each."""
+    answers: list[str] = []
+    for items in bench.shards.items([entry.number for entry in entries], source):
+        answers += model.generate(items, to="text", seed=bench.seed, language=language)
+        bench.note(f"{source}: {len(answers):,} of {len(entries):,} written")
+    return answers
+
+
+def figures(
+    bench: Bench,
+    name: str,
+    answers: Sequence[str],
+    references: Sequence[Sequence[str]],
+    language: str,
+    told: str,
+) -> Iterator[tuple[str, Score]]:
+    """Each metric; what is of all answers together has no interval."""
+    counts = sorted({*map(len, references)})
+    protocol = f"{told}; {' or '.join(map(str, counts))} references"
+    for metric, value in scores(answers, references, language).items():
+        if isinstance(value, np.ndarray):
+            yield f"{name}/{metric}", measure(value, bench.seed, protocol=protocol)
+        else:
+            yield f"{name}/{metric}", exactly(value, len(answers), None, bench.seed)
