@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from eval.corpus import item, keyed
+from omni.batch import Sample
 from omni.items import Item
 from omni.pipeline.dataset import Dataset
 from omni.pipeline.formats import SLOTS, senses_of
@@ -119,38 +121,42 @@ class Shards:
 
         Raises `ValueError`, naming shard, sample and member, for one that is damaged.
         """
-        dataset = self.dataset(split or self.split)
-        reader, named = Reader(dataset), senses.split("+")
+        dataset, named = self.dataset(split or self.split), senses.split("+")
         wanted = (*(e for e, slot in SLOTS.items() if slot in named), "json")
 
         def decode(found: tuple[str, dict[str, bytearray], str]) -> Item:
             key, members, shard = found
             return item(decode_sample(key, members, RATE, shard), senses)
 
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # decoders leave the interpreter
+        # Decoders leave the interpreter to others; a reader has one memory.
+        with (
+            closing(Reader(dataset)) as reader,
+            ThreadPoolExecutor(torch.get_num_threads()) as pool,
+        ):
             for start in range(0, len(numbers), BLOCK):
-                some = numbers[start : start + BLOCK]
                 found = [
                     (reader.key(n), reader.content(n, wanted), dataset.locate(n)[0].name)
-                    for n in some
+                    for n in numbers[start : start + BLOCK]
                 ]
                 yield list(pool.map(decode, found))
-        reader.close()
 
 
 def _entries(dataset: Dataset) -> Iterator[Entry]:
-    reader = Reader(dataset)
     masks = dataset.column("senses", np.arange(len(dataset)))
-    for number, mask in enumerate(masks.tolist()):
-        key, told = reader.key(number), reader.content(number, ("txt", "json"))
-        sample = decode_sample(key, told, RATE, dataset.locate(number)[0].name)
-        meta, texts = sample.meta, tuple(dict.fromkeys(sample.texts.get(sample.language, ())))
-        picture = f"sample {number}"
-        if "image_id" in meta:  # of one data set, as some are made of several
-            picture = " ".join(str(meta.get(f)) for f in ("dataset", "task", "image_id"))
-        thing, senses = str(meta.get("concept", picture)), frozenset(senses_of(mask))
-        yield Entry(number, key, senses, texts, sample.language, thing, picture, meta)
-    reader.close()
+    with closing(Reader(dataset)) as reader:
+        for number, mask in enumerate(masks.tolist()):
+            key, told = reader.key(number), reader.content(number, ("txt", "json"))
+            sample = decode_sample(key, told, RATE, dataset.locate(number)[0].name)
+            yield _entry(number, sample, frozenset(senses_of(mask)))
+
+
+def _entry(number: int, sample: Sample, senses: frozenset[str]) -> Entry:
+    meta, texts = sample.meta, tuple(dict.fromkeys(sample.texts.get(sample.language, ())))
+    picture = f"sample {number}"
+    if "image_id" in meta:  # of one data set, as some are made of several
+        picture = " ".join(str(meta.get(field)) for field in ("dataset", "task", "image_id"))
+    thing = str(meta.get("concept", picture))
+    return Entry(number, sample.key, senses, texts, sample.language, thing, picture, meta)
 
 
 def few(entries: Sequence[Entry], limit: int, seed: int) -> list[Entry]:

@@ -12,7 +12,7 @@ from eval.metrics import Score
 from eval.tasks.steps import STEPS
 
 NAME = re.compile(
-    r"((?P<control>untrained|shuffled|chance)/)?(?P<split>[^/]+)/(?P<task>[a-z0-9]+)/"
+    r"((?P<control>untrained|shuffled|chance)/)?(?P<split>(?!untrained|shuffled|chance)[^/]+)/(?P<task>[a-z0-9]+)/"
     r"(?P<direction>((noisy|direct|reranked|blind|shuffled) )?"
     r"[a-z]+(-[a-z]{2})?(\+[a-z]+)*->[a-z]+(-[a-z]{2})?)/"
     r"(?P<metric>[A-Za-z0-9@_]+)"

@@ -34,6 +34,7 @@ def test_what_is_written_is_compared_with_all_references(measure, tmp_path):
     assert score.low <= score.value <= score.high
     assert results[f"shuffled/{name}/CIDEr"].value < score.value / 2
     assert results[f"untrained/{name}/BLEU_4"].value < 0.01
+    assert results[f"untrained/{name}/BLEU_4"].protocol == "5 of 6; 2 references"
     assert results["test/describe/audio->text/BLEU_1"].value == pytest.approx(5 / 6)
 
 

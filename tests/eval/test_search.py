@@ -10,6 +10,7 @@ import torch
 
 from eval.bench import Bench
 from eval.corpus import Corpus
+from eval.shards import Shards
 from eval.sides import Side, relevant
 from eval.tasks.retrieval import positions
 from eval.tasks.search import Found, chance, expected_precision, hit, search, search1k
@@ -180,10 +181,24 @@ def test_one_sense_alone_is_refused(measure, tmp_path):
         measure(data, search)
 
 
-def test_a_damaged_sample_is_named(measure, tmp_path):
+def test_a_damaged_sample_is_named_and_texts_are_read_without_it(measure, tmp_path):
     cut = {"png": members(1, "image")["png"][:60], "txt": b"a 1"}
+    write(tmp_path, [cut])
+    (entry,) = Shards(tmp_path).entries()
+    assert (entry.texts, entry.senses) == (("a 1",), {"image", "text"})
     with pytest.raises(ValueError, match=r"test-000000.tar', sample 's0', member .png"):
-        measure(write(tmp_path, [cut]), search)
+        measure(tmp_path, search)
+
+
+def test_media_come_a_few_at_a_time_in_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["eval.shards"], "BLOCK", 2)
+    write(tmp_path, [members(n, "image+audio", captions=[f"a {n}"]) for n in range(5)])
+    blocks = [*Shards(tmp_path).items([4, 0, 3, 1, 2], "image+text")]
+    assert [len(block) for block in blocks] == [2, 2, 1]
+    model, found = Knowing(), [item for block in blocks for item in block]
+    assert [[model.number(part) for part in item] for item in found] == [
+        [n, n] for n in (4, 0, 3, 1, 2)
+    ]
 
 
 @pytest.mark.parametrize(
