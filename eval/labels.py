@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from eval.classes import Classes, read_names, read_templates
-from eval.shards import FOLDS, Entry, Shards
+from eval.shards import FOLDS, Entry, Shards, UnfitError
 from omni.items import Item
 
 FIELDS = ("label", "category")
@@ -19,7 +19,7 @@ class Labels(Classes):
     `templates.json`, as in a folder of classes.
 
     Raises:
-        ValueError: naming the path, for a sample without class, for samples that are not all
+        UnfitError: naming the path, for a sample without class, for samples that are not all
             recordings or all pictures, and for a class that a probe cannot learn.
     """
 
@@ -47,7 +47,7 @@ class Labels(Classes):
         for field in FIELDS:
             if isinstance(name := entry.meta.get(field), str):
                 return name
-        raise ValueError(
+        raise UnfitError(
             f"{self.shards.path} ({split}): sample {entry.key!r} must have {' or '.join(FIELDS)} "
             f"in its json to be classified; it has {', '.join(entry.meta) or 'none'}"
         )
@@ -55,7 +55,7 @@ class Labels(Classes):
     def _check(self, found: dict[str, list[str]]) -> None:
         """Whether there is something to tell apart, and to learn it from."""
         if len(self.classes) < 2:
-            raise ValueError(
+            raise UnfitError(
                 f"{self.shards.path} must hold two classes at least, got {self.classes}"
             )
         for tested, known in self.trials.items():
@@ -63,7 +63,7 @@ class Labels(Classes):
             least = 1 if "val" in known else 2  # of which one chooses the strength
             for name in sorted({*found[tested], *learned}) if known else ():
                 if learned[name] < least:
-                    raise ValueError(
+                    raise UnfitError(
                         f"{self.shards.path}: class {name!r} of {tested} must come at least "
                         f"{least} times in {', '.join(known)}, got {learned[name]}"
                     )
@@ -73,7 +73,7 @@ class Labels(Classes):
         alike = {sense for sense in ("image", "audio") if all(sense in one for one in each)}
         some = {sense for sense in ("image", "audio") if any(sense in one for one in each)}
         if len(alike) != 1 or alike != some:
-            raise ValueError(
+            raise UnfitError(
                 f"samples of {self.shards.path} must be all pictures or all recordings to be "
                 f"classified, got {' and '.join(sorted(some)) or 'neither'}"
             )

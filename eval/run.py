@@ -25,11 +25,12 @@ from eval.folder import Folder
 from eval.judge import sha256
 from eval.metrics import Score
 from eval.report import write_report
-from eval.shards import Shards
+from eval.shards import Shards, UnfitError
 from eval.table import markdown, tables, terminal
 from eval.tasks import BENCHMARKS, FOLDERS, KNOWN, ON_REQUEST, QUESTIONS, STAMPS, TASKS
 from eval.tasks.answer import SPLIT as ASKED
 from eval.tasks.stamps import SPLITS as STAMP_SPLITS
+from omni.pipeline.reader import SampleError
 from omni.pretrained import find
 
 WORLDS = (
@@ -103,7 +104,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         snr=given.snr,
     )
     console = Console()
-    results, seconds = measure_all(bench, tasks, console)
+    try:
+        results, seconds = measure_all(bench, tasks, console)
+    except (UnfitError, SampleError) as error:
+        parse.error(str(error))
     meta = describe(run, bench, seconds, list(arguments or sys.argv[1:]))
     write(run, results, meta, bench)
     for table in tables(results):

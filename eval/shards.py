@@ -34,6 +34,10 @@ USUAL = ("test", "val", FOLDS)
 """the split that is measured unless another is named: the first of these that is there"""
 
 
+class UnfitError(ValueError):
+    """Shards on which a task cannot be measured, and why."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One sample without its media.
@@ -78,7 +82,7 @@ class Shards:
         if chosen not in self.splits:
             raise ValueError(
                 f"--split must be one of {', '.join(self.splits)}, which {self.path} holds; "
-                f"got {chosen}"
+                f"got {chosen or 'none'}"
             )
         self.split = str(chosen)
         self._entries: dict[str, list[Entry]] = {}

@@ -10,7 +10,7 @@ import numpy as np
 from eval.bench import CONTROLS, Bench
 from eval.captioning import scores
 from eval.metrics import Score, measure
-from eval.shards import Entry, few
+from eval.shards import Entry, UnfitError, few
 from eval.sides import holding
 from omni import Omni
 
@@ -36,7 +36,7 @@ def describe(bench: Bench) -> Iterator[tuple[str, Score]]:
             told = f"{len(given):,} of {len(every):,}"
             yield from figures(bench, f"{control}{name}", given, right, language, told)
     if not some:
-        raise ValueError(
+        raise UnfitError(
             f"{shards.path} ({shards.split}) must have pictures or recordings with texts to be "
             "described, has none"
         )

@@ -13,7 +13,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from eval.bench import CONTROLS, Bench
 from eval.metrics import Score, error_rate, measure
-from eval.shards import few
+from eval.shards import UnfitError, few
 from eval.tasks.describe import kinds, spoken, written
 
 UNITS = {"WER": jiwer.process_words, "CER": jiwer.process_characters}
@@ -38,7 +38,7 @@ def recognise(bench: Bench) -> Iterator[tuple[str, Score]]:
                 score = measure(rows, bench.seed, error_rate, protocol=protocol)
                 yield f"{prefix}{name}/{metric}", score
     if not some:
-        raise ValueError(
+        raise UnfitError(
             f"{shards.path} ({shards.split}) must have recordings with transcripts, has none"
         )
 

@@ -17,6 +17,7 @@ import numpy as np
 from eval.bench import Bench
 from eval.metrics import Score, exactly, measure
 from eval.ranking import average_precision, ranks
+from eval.shards import UnfitError
 from eval.sides import Side, numbered, relevant, side
 from eval.tasks.retrieval import DIRECTIONS, JOINT
 from omni import Omni
@@ -43,9 +44,9 @@ def search(bench: Bench) -> Iterator[tuple[str, Score]]:
 
 
 def search1k(bench: Bench) -> Iterator[tuple[str, Score]]:
-    """The same in galleries of `FOLD` things. Raises `ValueError` where there are too few."""
+    """The same in galleries of `FOLD` things. Raises `UnfitError` where there are too few."""
     if (count := len(numbered(bench.shards))) < FOLDS * FOLD:
-        raise ValueError(
+        raise UnfitError(
             f"search1k asks for {FOLDS * FOLD:,} things, {bench.shards.path} "
             f"({bench.shards.split}) has {count:,}: take search"
         )
@@ -67,7 +68,7 @@ def searched(bench: Bench, task: str, parts: list[range]) -> Iterator[tuple[str,
             for metric, score in chance(found, bench.seed) if not prefix else ():
                 yield f"chance/{name}/{metric}", score
     if not some:
-        raise ValueError(
+        raise UnfitError(
             f"{bench.shards.path} ({bench.shards.split}) must have two senses of one thing to be "
             "searched, has none"
         )
