@@ -1,6 +1,6 @@
 """What every task is given: the model, its untrained control, the corpus and the judges."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,9 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from eval.classes import Classes
 from eval.corpus import Corpus, Item, choose, item, noisy, picture
 from eval.folder import Folder
 from eval.judge import SETTINGS, Judge, load_or_train
+from eval.labels import Labels
+from eval.shards import Shards
 from omni import Omni
 from omni.batch import Sample
 
@@ -49,7 +52,7 @@ class Bench:
     Attributes:
         model: the model to measure.
         control: the same architecture and tokenizer with fresh weights.
-        data: the samples, or the files of a folder of classes.
+        data: the samples, the files of a folder of classes, or packed shards of any data set.
         judges: folder in which trained judges are kept.
         seed: keys subsets, noise, sampling and bootstrap.
         limit: at most this many items are generated a direction in `draw` and `speak`.
@@ -60,7 +63,7 @@ class Bench:
 
     model: Omni
     control: Omni
-    data: Corpus | Folder
+    data: Corpus | Folder | Shards
     judges: Path
     seed: int = 0
     limit: int = 512
@@ -77,10 +80,15 @@ class Bench:
         return self.data
 
     @property
-    def folder(self) -> Folder:
-        """The folder of classes."""
-        assert isinstance(self.data, Folder)
+    def shards(self) -> Shards:
+        """The packed shards."""
+        assert isinstance(self.data, Shards)
         return self.data
+
+    @property
+    def classes(self) -> Classes:
+        """The items by class, of a folder or of shards."""
+        return self.data if isinstance(self.data, Folder) else Labels(self.shards)
 
     def judge(self, sense: str) -> Judge:
         """The judge of `image` or `audio`: trained on first use, then read from `judges`."""
@@ -115,8 +123,18 @@ class Bench:
         self, model: Omni, key: tuple[str, str], samples: Sequence[Sample], make: Callable
     ) -> Float[Tensor, "N D"]:
         """Embeddings of `make(sample)` for all samples, computed once per model and `key`."""
+        return self.embed(model, key, ([make(s) for s in some] for some in [samples]))
+
+    def embed(
+        self, model: Omni, key: tuple[str, str], blocks: Iterable[list[Item]]
+    ) -> Float[Tensor, "N D"]:
+        """Embeddings of items that come a few at a time, computed once per model and `key`."""
         place = (id(model), *key)
         if place not in self._vectors:
-            items = [make(sample) for sample in samples]
-            self._vectors[place] = torch.as_tensor(model.embed(items)).float().cpu()
+            found, count = [], 0
+            for items in blocks:
+                found.append(torch.as_tensor(model.embed(items)).float().cpu())
+                count += len(items)
+                self.note(f"{', '.join(key)}: {count:,} embedded")
+            self._vectors[place] = torch.cat(found)
         return self._vectors[place]

@@ -30,6 +30,7 @@ from sacrebleu.metrics.bleu import BLEU
 
 from eval.metrics import Score, measure
 
+LANGUAGES = ("en", "zh")
 ORDER = 4
 """words of the longest n-gram"""
 JAR = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
@@ -46,8 +47,9 @@ def figures(
     Raises:
         ValueError: an item has no reference, or one without words; the language is another.
     """
-    if language not in ("en", "zh"):
-        raise ValueError(f"captions are scored in en and zh, got language={language!r}")
+    if language not in LANGUAGES:
+        known = " and ".join(LANGUAGES)
+        raise ValueError(f"captions are scored in {known}, got language={language!r}")
     if len(answers) != len(references):
         raise ValueError(f"each item needs one answer, got {len(answers)} for {len(references)}")
     for item, truths in enumerate(references):

@@ -7,26 +7,30 @@ holds the prompts in which the names are embedded, such as ["a photo of a {}."];
 
 import hashlib
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
+import torch
+
+import omni
+from eval.classes import Classes, read_names, read_templates
+from omni.items import Item
 from omni.pipeline.formats import IMAGES, SOUNDS
 
 SPLITS = ("train", "val", "test")
+BLOCK = 512
+"""files that are in memory at a time"""
 KINDS: dict[str, str] = {**dict.fromkeys(IMAGES, "image"), **dict.fromkeys(SOUNDS, "audio")}
 
 
-class Folder:
+class Folder(Classes):
     """The files of a folder of classes, none of them read yet; `train` and `val` may be missing.
 
     Attributes:
         files: those of each split, in order.
-        labels: for each of them the place of its class in `classes`.
         classes: folders of the classes, sorted: those of `train`, or else of `test`.
-        names: one or several of each class.
-        templates: prompts, in which {} stands for a name.
-        sense: `image` or `audio`.
 
     Raises:
         ValueError: naming the path, for a class that is empty or that train lacks, for files that
@@ -50,6 +54,8 @@ class Folder:
             some = " and ".join(map(str, senses.values()))
             raise ValueError(f"files must be all pictures or all recordings, got {some}")
         (self.sense,) = senses
+        known = [split for split in ("train", "val") if split in splits]
+        self.trials = {"test": known if "train" in known else []}
         self.names = read_names(self.path / "classes.json", self.classes)
         self.templates = read_templates(self.path / "templates.json")
 
@@ -64,6 +70,13 @@ class Folder:
                     raise ValueError(f"{place}: its class must be in train, too")
                 if split == "train" and "val" not in splits and len(files) < 2:
                     raise ValueError(f"{place}: without val/ a class must hold two files, got one")
+
+    def items(self, split: str) -> Iterator[list[Item]]:
+        """The files of a split, `BLOCK` at a time."""
+        files = self.files[split]
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # decoders leave the interpreter
+            for start in range(0, len(files), BLOCK):
+                yield list(pool.map(omni.read, files[start : start + BLOCK]))
 
     @property
     def galleries(self) -> dict[str, int]:
@@ -100,41 +113,3 @@ def find(split: Path) -> dict[str, list[Path]]:
 def kind(file: Path) -> str:
     """The ending of a file's name, without the dot."""
     return file.suffix.lower().removeprefix(".")
-
-
-def read_names(path: Path, classes: list[str]) -> list[list[str]]:
-    """The names of each class."""
-    if not path.exists():
-        return [[name.replace("_", " ")] for name in classes]
-    told = read_json(path)
-    if not isinstance(told, dict):
-        raise ValueError(f"{path} must be an object of names by folder, got {type(told).__name__}")
-    names = []
-    for name in classes:
-        value = told.get(name)
-        some = [value] if isinstance(value, str) else value
-        if not is_texts(some):
-            raise ValueError(f"{path}: class {name!r} must have a name or several, got {value!r}")
-        names.append(some)
-    return names
-
-
-def read_templates(path: Path) -> list[str]:
-    """The prompts."""
-    templates = read_json(path) if path.exists() else ["{}"]
-    if not is_texts(templates) or not all("{}" in text for text in templates):
-        raise ValueError(f"{path} must be a list of texts with {{}} for the name, got {templates}")
-    return templates
-
-
-def is_texts(value: Any) -> bool:
-    """Whether it is a list of texts, and not empty."""
-    return isinstance(value, list) and bool(value) and all(isinstance(t, str) and t for t in value)
-
-
-def read_json(path: Path) -> Any:
-    """What a file holds. Raises `ValueError`, naming it, for what is no JSON."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error

@@ -132,21 +132,36 @@ def figures(
     seed: int,
     protocol: str = "",
 ) -> Iterator[tuple[str, Score]]:
+    """The figures of `counted` for all queries in one gallery."""
+    found = positions(queries, gallery, relevant)
+    precisions = precision(found, relevant).numpy()
+    yield from counted(found[:, 0].numpy(), precisions, len(gallery), seed, protocol)
+
+
+def counted(
+    best: Int[np.ndarray, "Q"],
+    precisions: Float[np.ndarray, "Q"],
+    gallery: int,
+    seed: int,
+    protocol: str = "",
+) -> Iterator[tuple[str, Score]]:
     """R@1, R@5, R@10, their mean, median rank and mAP@10, each with its interval over queries.
 
+    Args:
+        best: rank of each query's best relevant item (`ranks`).
+        precisions: AP@10 of each query (`precision`).
+        gallery: items to choose from.
+
     R@k is hit rate: any relevant item among the first k, as in Karpathy and Fei-Fei
-    (arXiv:1412.2306) and CLIP (arXiv:2103.00020), not the share of all of them. The
-    rank of a query is that of its best relevant item.
+    (arXiv:1412.2306) and CLIP (arXiv:2103.00020), not the share of all of them.
     """
-    found = positions(queries, gallery, relevant)
-    best = found[:, 0].numpy()
     hits = best[:, None] <= np.array(DEPTHS)
-    score = partial(measure, seed=seed, gallery=len(gallery), protocol=protocol)
+    score = partial(measure, seed=seed, gallery=gallery, protocol=protocol)
     for k, column in zip(DEPTHS, hits.T, strict=True):
         yield f"R@{k}", score(column)
     yield "mean_recall", score(hits.mean(axis=1))
     yield "median_rank", score(best, statistic=np.median)
-    yield f"mAP@{DEPTH}", score(precision(found, relevant).numpy())
+    yield f"mAP@{DEPTH}", score(precisions)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
+from eval import benchmarks
 from eval.bench import Example
 from eval.corpus import SENSES
 from eval.figures import curves, media
@@ -53,6 +54,7 @@ STAMPS = (
     "captions and human voices in many languages."
 )
 CLASSES = "One model for image, text and speech, asked to which class a file belongs."
+BENCHMARKS = "One model for image, text and speech, measured on data of others."
 QUESTIONS = "One model for image, text and speech, asked about pictures and recordings."
 
 
@@ -97,8 +99,12 @@ def header(results: Results, meta: Mapping) -> str:
 
 def lead(meta: Mapping) -> str:
     """What the model is, by what was asked of it."""
-    for task, words in (("classify", CLASSES), ("answer", QUESTIONS)):
-        if task in meta["seconds"]:
+    for tasks, words in (
+        (("classify",), CLASSES),
+        (("answer",), QUESTIONS),
+        (benchmarks.SENTENCES, BENCHMARKS),
+    ):
+        if any(task in meta["seconds"] for task in tasks):
             return words
     return STAMPS if "held" in meta["galleries"] else EMOJI
 

@@ -25,10 +25,12 @@ from eval.folder import Folder
 from eval.judge import sha256
 from eval.metrics import Score
 from eval.report import write_report
+from eval.shards import Shards, UnfitError
 from eval.table import markdown, tables, terminal
-from eval.tasks import FOLDERS, KNOWN, ON_REQUEST, QUESTIONS, STAMPS, TASKS
+from eval.tasks import BENCHMARKS, FOLDERS, KNOWN, ON_REQUEST, QUESTIONS, STAMPS, TASKS
 from eval.tasks.answer import SPLIT as ASKED
 from eval.tasks.stamps import SPLITS as STAMP_SPLITS
+from omni.pipeline.reader import SampleError
 from omni.pretrained import find
 from omni.training.manifest import folder_name
 
@@ -36,10 +38,10 @@ WORLDS = (
     (TASKS | ON_REQUEST, SPLITS),
     (STAMPS, STAMP_SPLITS),
     (QUESTIONS, (ASKED,)),
-    (FOLDERS, ()),
+    (FOLDERS | BENCHMARKS, ()),
 )
 """tasks that go together, and the splits that their shards have beside that for training; of
-classes there are no shards"""
+benchmarks any one, and of a folder of classes there are no shards"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,10 +59,12 @@ def parser() -> Parser:
     tasks = (
         f"of {', '.join(TASKS)}, or all of these; {', '.join(ON_REQUEST)}; of stamps "
         f"(--data data/stamps) {', '.join(STAMPS)}; of a folder SPLIT/CLASS/FILE (--data FOLDER) "
-        f"{', '.join(FOLDERS)}; of questions {', '.join(QUESTIONS)}"
+        f"{', '.join(FOLDERS)}; of questions {', '.join(QUESTIONS)}; of packed shards of any data "
+        f"set {', '.join(BENCHMARKS | FOLDERS)}"
     )
     built.add_argument("tasks", nargs="*", metavar="task", help=tasks)
     built.add_argument("--data", default="data/sample", help="folder of the shards, or classes")
+    built.add_argument("--split", help="of any data set: test, or else val")
     built.add_argument("--seed", type=int, default=0, help="subsets, noise, sampling, bootstrap")
     built.add_argument("--limit", type=int, default=256, help="items made a direction")
     built.add_argument("--vocoder", help="SpeechT5HifiGan in place of Griffin-Lim")
@@ -89,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out, weights = (run, run) if given.step is None else at(run, given.step)
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     try:
-        data = Corpus(given.data, ("train", *splits)) if splits else Folder(given.data)
+        data = open_data(given.data, splits, tasks, given.split)
         model = omni.load(weights, vocoder=given.vocoder)
     except (ValueError, OSError) as error:
         parse.error(" ".join(str(error).split()))
@@ -103,7 +107,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         snr=given.snr,
     )
     console = Console()
-    results, seconds = measure_all(bench, tasks, console)
+    try:
+        results, seconds = measure_all(bench, tasks, console)
+    except (UnfitError, SampleError) as error:
+        parse.error(str(error))
     meta = describe(weights, bench, seconds, list(arguments or sys.argv[1:]))
     write(out, results, meta, bench)
     for table in tables(results):
@@ -115,6 +122,18 @@ def at(run: Path, step: int) -> tuple[Path, Path]:
     """Where figures of a checkpoint go, and where its weights are."""
     name = folder_name(step)
     return run / "evaluations" / name, run / "checkpoints" / name
+
+
+def open_data(
+    path: str, splits: Sequence[str], tasks: Sequence[str], split: str | None
+) -> Corpus | Folder | Shards:
+    """What the tasks are measured on. Raises `ValueError` where it is not there."""
+    is_folder = {*tasks} <= {*FOLDERS} and not any(Path(path).glob("*-*.tar"))
+    if split and (splits or is_folder):
+        raise ValueError(f"--split is of packed shards alone, not for {', '.join(tasks)} of {path}")
+    if splits:
+        return Corpus(path, ("train", *splits))
+    return Folder(path) if is_folder else Shards(path, split)
 
 
 def measure_all(

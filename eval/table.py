@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import rich.box
 import rich.table
 
-from eval import opt
+from eval import benchmarks, opt
 from eval.metrics import Score
 from eval.tasks.steps import STEPS
 
 NAME = re.compile(
-    r"((?P<control>untrained|shuffled|chance)/)?(?P<split>(unseen-)?(test|new)|held|val)/(?P<task>[a-z]+)/"
+    r"((?P<control>untrained|shuffled|chance)/)?(?P<split>(?!untrained|shuffled|chance)[^/]+)/(?P<task>[a-z0-9]+)/"
     r"(?P<direction>((noisy|direct|reranked|blind|shuffled) )?"
     r"[a-z]+(-[a-z]{2})?(\+[a-z]+)*->[a-z]+(-[a-z]{2})?)/"
     r"(?P<metric>[A-Za-z0-9@_]+)"
@@ -29,6 +29,10 @@ TITLES = {
     "stamps": "Stamps: real voices, by caption",
     "classify": "Classification",
     "answer": "Answers to questions",
+    "search": "Search",
+    "search1k": "Search in five galleries of 1,000",
+    "describe": "Descriptions",
+    "recognise": "Recognition of speech",
 }
 CONTROLS = ("untrained", "shuffled", "chance")
 Results = Mapping[str, Score]
@@ -63,19 +67,35 @@ def tables(results: Results) -> list[Table]:
         ("make", ("draw", "speak"), ("test", "new"), ["judged", "real", "share"]),
         ("steps", ("steps",), ("test",), [f"judged@{n}" for n in STEPS]),
         ("stamps", ("stamps", "video"), ("test", "held"), ["R@1", "exact", "CER"]),
-        ("classify", ("classify",), ("test",), ["zero_shot@1", "zero_shot@5", "probe"]),
+        ("classify", ("classify",), (), ["zero_shot@1", "zero_shot@5", "probe"]),
         ("answer", ("answer",), ("val",), ["exact", "chosen", "VQA", "VQA_chosen"]),
+        ("search", ("search",), (), [*hits, "mean_recall", "mAP@10"]),
+        ("search1k", ("search1k",), (), [*hits, "mean_recall", "mAP@10"]),
+        (
+            "describe",
+            ("describe",),
+            (),
+            [*(f"BLEU_{n}" for n in range(1, 5)), "ROUGE_L", "CIDEr_D"],
+        ),
+        ("recognise", ("recognise",), (), ["WER", "CER"]),
     ]
-    planned = [
-        (results, TITLES[title], tasks, [(split, metric) for split in splits for metric in metrics])
-        for title, tasks, splits, metrics in plans
-    ]
+    planned = []
+    for title, tasks, splits, metrics in plans:
+        named = splits or _splits(results, tasks)
+        columns = [(split, metric) for split in named for metric in metrics]
+        planned.append((results, TITLES[title], tasks, columns))
     planned += [(opt.card(results), *table) for table in opt.TABLES]
     return [
         Table(title, columns, rows)
         for found, title, tasks, columns in planned
         if (rows := [*_rows(found, tasks, columns)])
     ]
+
+
+def _splits(results: Results, tasks: Sequence[str]) -> list[str]:
+    """The splits that some tasks were measured on: of a data set any, as they came."""
+    found = (match for match in map(NAME.fullmatch, results) if match and match["task"] in tasks)
+    return [*dict.fromkeys(match["split"] for match in found)]
 
 
 def _rows(results: Results, tasks: Sequence[str], columns: list[tuple[str, str]]) -> Iterator[Row]:
@@ -169,14 +189,8 @@ def protocol(meta: Mapping) -> str:
             "heard. Videos: a picture of test that moves, and a recording that names it. "
             f"Intervals: 95 %, bootstrap over queries, 1,000 resamples. {told}"
         )
-    if "classify" in meta["seconds"]:
-        return (
-            "Classification: accuracy over the files of test. zero_shot@k: the class is among the "
-            "k whose names are nearest, a class being the mean of its prompts' unit vectors; ties "
-            "count as misses. probe: logistic regression on the vectors of train, its strength "
-            "chosen on val or on a fifth of train; shuffled: the same from labels that are dealt "
-            f"out anew. Intervals: 95 %, bootstrap over files, 1,000 resamples. {told}"
-        )
+    if about := benchmarks.protocol(meta["seconds"], meta["limit"]):
+        return f"{about} Intervals: 95 %, bootstrap over items, 1,000 resamples. {told}"
     if "answer" in meta["seconds"]:
         return (
             f"At most {meta['limit']} questions of val. exact: what the model writes is the "

@@ -114,8 +114,8 @@ class Omni(Encoding):
 
     def rerank(
         self,
-        queries: list[Item],
-        gallery: list[Item],
+        queries: Sequence[Item],
+        gallery: Sequence[Item],
         candidates: Int[Tensor, "Q K"],
         cosines: Float[Tensor, "Q K"],
         language: str = "en",

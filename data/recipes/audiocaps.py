@@ -20,6 +20,7 @@ from omni.pipeline.formats import SOUNDS
 
 PAGE = "https://github.com/cdjkim/audiocaps"
 FIELDS = ("audiocap_id", "youtube_id", "start_time", "caption")
+NUMBERS = ("audiocap_id", "start_time")
 CLIP_SECONDS = 10
 
 
@@ -35,7 +36,7 @@ def _records(root: Path) -> Iterator[Record]:
     sounds = {p.stem: p for p in sorted(audio.rglob("*")) if p.suffix.lower()[1:] in SOUNDS}
     for split, path in found.items():
         clips: dict[tuple[str, str], list[dict[str, str]]] = {}
-        for row in files.rows(path, FIELDS):
+        for row in files.rows(path, FIELDS, NUMBERS):
             clips.setdefault((row["youtube_id"], row["start_time"]), []).append(row)
         for (youtube_id, start_time), captions in clips.items():
             ids = [int(row["audiocap_id"]) for row in captions]

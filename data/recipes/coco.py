@@ -34,7 +34,7 @@ def read(root: Path) -> Iterator[Record]:
 def _records(root: Path) -> Iterator[Record]:
     found = files.find(root, {"karpathy": "dataset_coco.json"} | NAMES, PAGE)
     if "karpathy" in found:
-        yield from karpathy.records(found["karpathy"], root)
+        yield from karpathy.records(found["karpathy"], root, ("filepath", "cocoid"))
         return
     year = next(iter(found))[-4:]
     for folder, path in found.items():
@@ -44,9 +44,13 @@ def _records(root: Path) -> Iterator[Record]:
 
 def _captions(path: Path, folder: Path, split: str) -> Iterator[Record]:
     coco = _open(path, folder).coco
+    files.check(coco.dataset, ("images", "annotations"), str(path))
     for image_id, image in sorted(coco.imgs.items()):
+        files.check(image, ("file_name",), f"image {image_id} of {path}")
         # pyright knows the annotations of instances only
         captions = cast(list[dict[str, Any]], coco.imgToAnns[image_id])
+        for caption in captions:
+            files.check(caption, ("caption",), f"caption {caption['id']} of {path}")
         yield Record(
             key=Path(image["file_name"]).stem,
             image=folder / image["file_name"],

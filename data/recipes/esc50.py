@@ -14,6 +14,7 @@ from data.record import Record
 
 PAGE = "https://github.com/karolpiczak/ESC-50"
 FIELDS = ("filename", "fold", "target", "category", "esc10")
+NUMBERS = ("fold", "target")
 
 
 def read(root: Path) -> Iterator[Record]:
@@ -22,7 +23,7 @@ def read(root: Path) -> Iterator[Record]:
 
 
 def _records(root: Path) -> Iterator[Record]:
-    for row in files.rows(files.require(root / "meta/esc50.csv", PAGE), FIELDS):
+    for row in files.rows(files.require(root / "meta/esc50.csv", PAGE), FIELDS, NUMBERS):
         yield Record(
             key=row["filename"].removesuffix(".wav"),
             audio=root / "audio" / row["filename"],

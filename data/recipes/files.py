@@ -2,8 +2,9 @@
 
 import csv
 import json
+import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,13 +86,20 @@ def lines(path: Path, fields: Iterable[str]) -> Iterator[dict[str, Any]]:
                 yield check(_parse(line, where), fields, where)
 
 
-def rows(path: Path, fields: Iterable[str]) -> Iterator[dict[str, str]]:
-    """The rows of a CSV file with a header; each has all `fields`."""
+def rows(
+    path: Path, fields: Iterable[str], numbers: Collection[str] = ()
+) -> Iterator[dict[str, str]]:
+    """The rows of a CSV file with a header; each has all `fields`, of which some are integers."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         try:
             for row in reader:
-                yield check(row, fields, f"line {reader.line_num} of {path}")
+                where = f"line {reader.line_num} of {path}"
+                check(row, fields, where)
+                for field in numbers:
+                    if not re.fullmatch(r"-?\d+", row[field].strip()):
+                        raise ValueError(f"{field} in {where} must be integer, got {row[field]!r}")
+                yield row
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path} must be CSV in UTF-8: {error}") from error
 

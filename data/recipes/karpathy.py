@@ -15,9 +15,12 @@ PAGE = "https://cs.stanford.edu/people/karpathy/deepimagesent/"
 FIELDS = ("filename", "split", "sentids", "sentences")
 
 
-def records(path: Path, folder: Path) -> Iterator[Record]:
-    """Yield the images that the json at `path` lists; `folder` is where their paths begin."""
-    for image in files.entries(path, "images", FIELDS):
+def records(path: Path, folder: Path, more: tuple[str, ...] = ()) -> Iterator[Record]:
+    """Yield the images that the json at `path` lists; `folder` is where their paths begin.
+
+    `more`: fields that an image of this data set has beside those of both.
+    """
+    for image in files.entries(path, "images", (*FIELDS, *more)):
         where = f"{image['filename']} of {path}"
         sentences = [files.check(s, ("raw",), where)["raw"].strip() for s in image["sentences"]]
         name = Path(image.get("filepath", ""), image["filename"])

@@ -3,10 +3,13 @@
 from eval.tasks.answer import answer
 from eval.tasks.caption import caption
 from eval.tasks.classify import classify
+from eval.tasks.describe import describe
 from eval.tasks.draw import draw
 from eval.tasks.match import match
 from eval.tasks.opt import opt
+from eval.tasks.recognise import recognise
 from eval.tasks.retrieval import retrieval
+from eval.tasks.search import search, search1k
 from eval.tasks.speak import speak
 from eval.tasks.stamps import stamps
 from eval.tasks.steps import steps
@@ -27,7 +30,14 @@ ON_REQUEST = {"steps": steps, "opt": opt}
 STAMPS = {"stamps": stamps, "video": video}
 """of Tux Paint's stamps"""
 FOLDERS = {"classify": classify}
-"""of a folder of classes"""
+"""of a folder of classes, or of packed shards whose json tells them"""
+BENCHMARKS = {
+    "search": search,
+    "search1k": search1k,
+    "describe": describe,
+    "recognise": recognise,
+}
+"""of packed shards of any data set"""
 QUESTIONS = {"answer": answer}
 """of shards whose samples have answers"""
-KNOWN = TASKS | ON_REQUEST | STAMPS | FOLDERS | QUESTIONS
+KNOWN = TASKS | ON_REQUEST | STAMPS | FOLDERS | BENCHMARKS | QUESTIONS

@@ -8,8 +8,8 @@ D width of the vectors.
 """
 
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,16 +19,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-import omni
 from eval.bench import Bench
-from eval.folder import Folder
+from eval.classes import Classes
 from eval.metrics import Score, exactly, measure
 from eval.ranking import ranks
+from eval.shards import FOLDS
 from omni import Omni
 
 DEPTHS = (1, 5)
-BLOCK = 512
-"""files that are in memory at a time"""
 STRENGTHS = tuple(10.0**power for power in range(-2, 6))
 """inverse weights of the squared norm that are tried: of unit vectors, larger than usual"""
 ITERATIONS = 1000
@@ -37,82 +35,109 @@ Labelled = tuple[Float[np.ndarray, "N D"], Int[np.ndarray, "N"]]
 
 
 def classify(bench: Bench) -> Iterator[tuple[str, Score]]:
-    """Accuracy on `test`: trained, untrained, chance, and a probe of labels that are shuffled."""
-    folder, size = bench.folder, len(bench.folder.classes)
-    labels = torch.tensor(folder.labels["test"])
-    name = f"test/classify/{folder.sense}->class"
-    told = f"names: {sum(map(len, folder.names))}, prompts: {len(folder.templates)}"
+    """Accuracy on what is tested: trained, untrained, chance, and a probe of shuffled labels.
+
+    Where there are folds, each is tested, and `folds` is the mean over all their files.
+    """
+    source = bench.classes
+    truths = {tested: np.array(source.labels[tested]) for tested in source.trials}
+    size, suffix = len(source.classes), f"classify/{source.sense}->class"
     for prefix, model in (("", bench.model), ("untrained/", bench.control)):
-        tested = embed(bench, model, "test")
-        places = ranks(tested, centres(model, folder), labels[:, None].tolist()).numpy()
-        for k in DEPTHS:
-            score = measure(places <= k, bench.seed, gallery=size, protocol=told)
-            yield f"{prefix}{name}/zero_shot@{k}", score
-        if "train" not in folder.files:
-            continue
-        known = [
-            labelled(bench, model, split) for split in ("train", "val") if split in folder.files
-        ]
-        yield f"{prefix}{name}/probe", probed(bench, known, (tested.numpy(), labels.numpy()))
-        if not prefix:
-            rng = np.random.default_rng(bench.seed)
-            wrong = [(vectors, rng.permutation(true)) for vectors, true in known]
-            score = probed(bench, wrong, (tested.numpy(), labels.numpy()))
-            yield f"shuffled/{name}/probe", score
+        for metric, trials in measured(bench, source, model, shuffled=not prefix):
+            control = "shuffled/" if metric.startswith("shuffled ") else prefix
+            if len(trials) > 1:
+                values = np.concatenate([trial.right for trial in trials.values()])
+                told = "; ".join(dict.fromkeys(trial.told for trial in trials.values()))
+                trials = {**trials, FOLDS: Trial(values, f"{len(trials)} folds: {told}")}
+            for split, trial in trials.items():
+                score = measure(trial.right, bench.seed, gallery=size, protocol=trial.told)
+                yield f"{control}{split}/{suffix}/{metric.removeprefix('shuffled ')}", score
+    counts = {split: len(labels) for split, labels in truths.items()}
+    counts |= {FOLDS: sum(counts.values())} if len(counts) > 1 else {}
+    metrics = {f"zero_shot@{k}": min(1.0, k / size) for k in DEPTHS}
+    metrics |= {"probe": 1 / size} if all(source.trials.values()) else {}
+    for split, count in counts.items():
+        for metric, value in metrics.items():
+            yield f"chance/{split}/{suffix}/{metric}", exactly(value, count, size, bench.seed)
+
+
+def measured(
+    bench: Bench, source: Classes, model: Omni, shuffled: bool
+) -> Iterator[tuple[str, dict[str, "Trial"]]]:
+    """What is right in each trial, by metric; with `shuffled` also the probe of shuffled labels."""
+    splits = dict.fromkeys(s for name, known in source.trials.items() for s in (name, *known))
+    told = f"names: {sum(map(len, source.names))}, prompts: {len(source.templates)}"
+    known = {split: labelled(bench, model, source, split) for split in splits}
+    means = centres(model, source)
+    places = {
+        tested: ranks(torch.tensor(vectors), means, labels[:, None].tolist()).numpy()
+        for tested, (vectors, labels) in known.items()
+        if tested in source.trials
+    }
     for k in DEPTHS:
-        chance = exactly(min(1.0, k / size), len(labels), size, bench.seed)
-        yield f"chance/{name}/zero_shot@{k}", chance
-    if "train" in folder.files:
-        yield f"chance/{name}/probe", exactly(1 / size, len(labels), size, bench.seed)
+        yield f"zero_shot@{k}", {s: Trial(found <= k, told) for s, found in places.items()}
+    if not all(source.trials.values()):
+        return
+    yield "probe", {s: probed(bench, known, s, learned) for s, learned in source.trials.items()}
+    if shuffled:
+        rng = np.random.default_rng(bench.seed)
+        learned = dict.fromkeys(s for some in source.trials.values() for s in some)
+        dealt = {s: (known[s][0], rng.permutation(known[s][1])) for s in learned}
+        wrong = {s: {**dealt, s: known[s]} for s in source.trials}
+        yield "shuffled probe", {s: probed(bench, wrong[s], s, source.trials[s]) for s in wrong}
 
 
-def centres(model: Omni, folder: Folder) -> Float[Tensor, "C D"]:
+class Trial(NamedTuple):
+    """Which files of a split are named right, and how that was found out."""
+
+    right: np.ndarray
+    told: str
+
+
+def centres(model: Omni, source: Classes) -> Float[Tensor, "C D"]:
     """The unit vector of each class."""
     prompts = [
-        [prompt.replace("{}", name) for name in names for prompt in folder.templates]
-        for names in folder.names
+        [prompt.replace("{}", name) for name in names for prompt in source.templates]
+        for names in source.names
     ]
     vectors = model.embed([text for texts in prompts for text in texts]).float()
     means = [part.mean(0) for part in vectors.split([*map(len, prompts)])]
     return torch.nn.functional.normalize(torch.stack(means), dim=1)
 
 
-def embed(bench: Bench, model: Omni, split: str) -> Float[Tensor, "N D"]:
-    """The vectors of a split's files. Raises `ValueError`, naming it, for one that is damaged."""
-    files, vectors = bench.folder.files[split], []
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # decoders leave the interpreter
-        for start in range(0, len(files), BLOCK):
-            items = list(pool.map(omni.read, files[start : start + BLOCK]))
-            vectors.append(model.embed(items).float())
-            bench.note(f"{split}, {start + len(items)} of {len(files)} files")
-    return torch.cat(vectors)
+def labelled(bench: Bench, model: Omni, source: Classes, split: str) -> Labelled:
+    """What a probe learns from, or is tested on."""
+    vectors = bench.embed(model, (split, f"{source.sense} by class"), source.items(split))
+    return vectors.numpy(), np.array(source.labels[split])
 
 
-def labelled(bench: Bench, model: Omni, split: str) -> Labelled:
-    """What a probe learns from."""
-    return embed(bench, model, split).numpy(), np.array(bench.folder.labels[split])
-
-
-def probed(bench: Bench, known: list[Labelled], tested: Labelled) -> Score:
-    """Accuracy of a probe that has seen the vectors and labels of train, and of val if there is."""
-    train, val = known if len(known) > 1 else part(known[0], bench.seed)
+def probed(bench: Bench, known: dict[str, Labelled], tested: str, learned: list[str]) -> Trial:
+    """What a probe gets right that has seen the vectors and labels of the splits in `learned`."""
+    train = joined([known[split] for split in learned if split != "val"])
+    train, val = (train, known["val"]) if "val" in learned else part(train, bench.seed)
     # Of equal ones the first, which bends the least.
     best = max(STRENGTHS, key=lambda strength: fit(train, strength).score(*val))
-    vectors, labels = (np.concatenate(column) for column in zip(train, val, strict=True))
-    right = np.equal(fit((vectors, labels), best).predict(tested[0]), tested[1])
-    told = f"learned from {len(labels)} files, C = {best:g}"
-    size = len(bench.folder.classes)
-    return measure(right, bench.seed, gallery=size, protocol=told)
+    vectors, labels = joined([train, val])
+    asked, truth = known[tested]
+    right = np.equal(fit((vectors, labels), best).predict(asked), truth)
+    return Trial(right, f"learned from {len(labels)} files, C = {best:g}")
 
 
-def part(known: Labelled, seed: int) -> list[Labelled]:
+def joined(parts: Sequence[Labelled]) -> Labelled:
+    """Several as one."""
+    vectors, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return vectors, labels
+
+
+def part(known: Labelled, seed: int) -> tuple[Labelled, Labelled]:
     """A fifth of every class apart, or one file where that is more."""
     vectors, labels = known
     size = max(len(np.unique(labels)), len(labels) // 5)
     rows = train_test_split(
         np.arange(len(labels)), test_size=size, random_state=seed, stratify=labels
     )
-    return [(vectors[some], labels[some]) for some in map(np.asarray, rows)]
+    train, val = ((vectors[some], labels[some]) for some in map(np.asarray, rows))
+    return train, val
 
 
 def fit(known: Labelled, strength: float) -> LogisticRegression:

@@ -3,11 +3,22 @@
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from eval.bench import Bench
 from eval.corpus import Corpus
+from eval.metrics import Score
+from eval.shards import Shards
+from eval.table import NAME
+from omni import Omni
+from omni.modality.text import Tokenizer
+from omni.network import Network
+from omni.presets import debug
 
 CONCEPTS = 24
 
@@ -53,3 +64,31 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def corpus(small_data: Path) -> Corpus:
     return Corpus(small_data)
+
+
+@pytest.fixture(scope="session")
+def fresh() -> Omni:
+    """A model of the debug preset that has learned nothing."""
+    config = debug()
+    tokenizer = Tokenizer.train(["a cow, 裙"], ("en", "zh"), 300)
+    torch.manual_seed(0)
+    return Omni(Network(config.model, tokenizer.vocab_size), tokenizer, config, "cpu")
+
+
+@pytest.fixture
+def measure(fresh: Omni, tmp_path: Path) -> Callable[..., dict[str, Score]]:
+    """A function from shards and a task to its figures, by the fresh model unless another."""
+
+    def measured(
+        data: Path, task: Callable, split: str | None = None, model: Any = fresh, limit: int = 4
+    ) -> dict[str, Score]:
+        def note(text: str) -> None:
+            pass
+
+        shards = Shards(data, split)
+        bench = Bench(model, fresh.untrained(1), shards, tmp_path, limit=limit, note=note)
+        results = dict(task(bench))
+        assert all(NAME.fullmatch(name) for name in results)
+        return results
+
+    return measured
