@@ -47,6 +47,8 @@ def load(
 class Omni(Encoding):
     """A model ready for use; every method takes one item or a list and answers in kind."""
 
+    senses: frozenset[str] = frozenset(SENSES)
+
     def __init__(
         self,
         network: Network,
@@ -127,16 +129,18 @@ class Omni(Encoding):
         if both := [(q, g) for q, g in pairs if (texts[0][q] is None) == (texts[1][g] is None)]:
             has = "neither does" if texts[0][both[0][0]] is None else "both do"
             raise ValueError(f"either query or candidate must hold a text to be re-ranked; {has}")
-        found = []
-        for start in range(0, len(pairs), PAIRS):
+
+        def score(start: int) -> Tensor:
             some = pairs[start : start + PAIRS]
             memory = [m for q, g in some for m in (memories[0][q], memories[1][g]) if m is not None]
             ids = [t for q, g in some for t in (texts[0][q], texts[1][g]) if t is not None]
             inputs = stack(memory), pad_sequence(ids, batch_first=True).to(self.device)
             languages = torch.full((len(some),), code, device=self.device)
             with self._half():
-                found.append(sampling.log_likelihood(self.network, *inputs, languages))
-        log_p = torch.cat(found).cpu().view(cosines.shape)
+                return sampling.log_likelihood(self.network, *inputs, languages).cpu()
+
+        found = self.spread(score, range(0, len(pairs), PAIRS))
+        log_p = torch.cat([*found]).view(cosines.shape)
         return cosines + LIKELIHOOD * log_p / self.network.scale.item()
 
     def generate(
