@@ -29,4 +29,6 @@ FOLDERS = {"classify": classify}
 """of a folder of classes"""
 QUESTIONS = {"answer": answer}
 """of shards whose samples have answers"""
+VECTORS = {"retrieval", "classify"}
+"""those that ask for vectors only: of any model that embeds"""
 KNOWN = TASKS | ON_REQUEST | STAMPS | FOLDERS | QUESTIONS

@@ -21,9 +21,10 @@ from torch import Tensor
 
 import omni
 from eval.bench import Bench
+from eval.embedder import Embedder
 from eval.folder import Folder
 from eval.metrics import Score, exactly, measure, rank
-from omni import Omni
+from eval.protocol import Protocol
 
 DEPTHS = (1, 5)
 BLOCK = 512
@@ -38,6 +39,9 @@ Labelled = tuple[Float[np.ndarray, "N D"], Int[np.ndarray, "N"]]
 def classify(bench: Bench) -> Iterator[tuple[str, Score]]:
     """Accuracy on `test`: trained, untrained, chance, and a probe of labels that are shuffled."""
     folder, size = bench.folder, len(bench.folder.classes)
+    bench.protocol = Protocol(
+        references="one, the class of the file's folder", templates=tuple(folder.templates)
+    )
     labels = torch.tensor(folder.labels["test"])
     name = f"test/classify/{folder.sense}->class"
     told = f"names: {sum(map(len, folder.names))}, prompts: {len(folder.templates)}"
@@ -65,7 +69,7 @@ def classify(bench: Bench) -> Iterator[tuple[str, Score]]:
         yield f"chance/{name}/probe", exactly(1 / size, len(labels), size, bench.seed)
 
 
-def centres(model: Omni, folder: Folder) -> Float[Tensor, "C D"]:
+def centres(model: Embedder, folder: Folder) -> Float[Tensor, "C D"]:
     """The unit vector of each class."""
     prompts = [
         [prompt.replace("{}", name) for name in names for prompt in folder.templates]
@@ -76,7 +80,7 @@ def centres(model: Omni, folder: Folder) -> Float[Tensor, "C D"]:
     return torch.nn.functional.normalize(torch.stack(means), dim=1)
 
 
-def embed(bench: Bench, model: Omni, split: str) -> Float[Tensor, "N D"]:
+def embed(bench: Bench, model: Embedder, split: str) -> Float[Tensor, "N D"]:
     """The vectors of a split's files. Raises `ValueError`, naming it, for one that is damaged."""
     files, vectors = bench.folder.files[split], []
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # decoders leave the interpreter
@@ -87,7 +91,7 @@ def embed(bench: Bench, model: Omni, split: str) -> Float[Tensor, "N D"]:
     return torch.cat(vectors)
 
 
-def labelled(bench: Bench, model: Omni, split: str) -> Labelled:
+def labelled(bench: Bench, model: Embedder, split: str) -> Labelled:
     """What a probe learns from."""
     return embed(bench, model, split).numpy(), np.array(bench.folder.labels[split])
 

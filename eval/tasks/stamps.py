@@ -13,8 +13,9 @@ from torch import Tensor
 
 from eval.bench import Bench
 from eval.corpus import picture, recording
+from eval.embedder import Embedder
 from eval.metrics import TIE, Score, exactly, measure
-from omni import Omni
+from eval.protocol import Protocol
 from omni.batch import Sample
 
 SPLITS = ("test", "held")
@@ -24,6 +25,9 @@ LARGE = ("fr", "ru", "ca", "ro", "bg", "es")
 
 def stamps(bench: Bench) -> Iterator[tuple[str, Score]]:
     """R@1 of speech, pictures and sounds: trained, untrained and chance."""
+    bench.protocol = Protocol(
+        references="one caption, of any stamp that has it", normalizer="case folded"
+    )
     for split in SPLITS:
         samples = bench.corpus.samples(split)
         for language in LARGE:
@@ -75,7 +79,7 @@ def found(
     yield f"chance/{name}", exactly(1 / size, len(samples), size, bench.seed)
 
 
-def embed(bench: Bench, model: Omni, split: str, source: str, samples: list[Sample]) -> Tensor:
+def embed(bench: Bench, model: Embedder, split: str, source: str, samples: list[Sample]) -> Tensor:
     """Vectors of the pictures, or else of the recordings, of samples."""
     make = picture if source == "image" else recording
     key = " ".join([source, *(sample.key for sample in samples)])
