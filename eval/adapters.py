@@ -5,6 +5,7 @@ open_clip or a repository of the Hugging Face hub. No code that comes with weigh
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,12 +55,12 @@ def load(name: str, device: str = "cpu") -> Adapter:
     architecture, _, path = rest.rpartition(":") if kind == "open_clip" else ("", "", rest)
     if not path or (kind == "open_clip" and not architecture):
         raise ValueError(f"a known model is named {' or '.join(FORMS)}, got {name!r}")
+    if kind == "open_clip" and find_spec("open_clip") is None:
+        raise ValueError(f"{name} needs open_clip_torch: pip install -e '.[eval]'")
     try:
         if kind == "open_clip":
             return OpenClip(name, *opened(architecture, path), device)
         return Transformers(name, *fetched(path), device)
-    except ImportError as error:
-        raise ValueError(f"{name} needs open_clip_torch: pip install '.[eval]'") from error
     except Exception as error:
         raise ValueError(f"{name}: {error}") from error
 
@@ -101,7 +102,7 @@ class OpenClip(Adapter):
         super().__init__(name, network, device)
         self.place = place
         settings = open_clip.transform.PreprocessCfg(**network.visual.preprocess_cfg)
-        self.transform: Callable = open_clip.transform.image_transform_v2(settings, is_train=False)
+        self.transform: Any = open_clip.transform.image_transform_v2(settings, is_train=False)
         self.tokenizer: Callable = open_clip.get_tokenizer(place)
 
     def untrained(self, seed: int = 0) -> "OpenClip":
@@ -127,13 +128,25 @@ class OpenClip(Adapter):
 
 
 def fetched(path: str) -> tuple[str, nn.Module]:
-    """A folder or a name, and its network in fp32. Raises `ValueError` for another family."""
+    """A folder or a name, and its network in fp32.
+
+    Raises `ValueError` for another family, and for weights that are not all there: the library
+    would draw the others at random.
+    """
     config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     if config.model_type not in FAMILIES:
-        raise ValueError(f"model_type must be one of {', '.join(FAMILIES)}: {config.model_type!r}")
-    network = AutoModel.from_pretrained(
-        path, use_safetensors=True, dtype=torch.float32, trust_remote_code=False
+        raise ValueError(
+            f"model_type must be one of {', '.join(FAMILIES)}, got {config.model_type!r}"
+        )
+    network, found = AutoModel.from_pretrained(
+        path,
+        use_safetensors=True,
+        dtype=torch.float32,
+        trust_remote_code=False,
+        output_loading_info=True,
     )
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(f"the weights must hold every tensor, {missing[0]} is missing")
     return path, network
 
 

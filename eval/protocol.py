@@ -28,8 +28,8 @@ class Protocol:
         templates: prompts around a name, {} standing for it.
         normalizer: what is done to texts before they are compared.
         decoding: settings of what is generated.
-        judge: network and weights (sha256) that say whether what was made is right.
-        judge_real: how often it is right about real items of a split; told, not compared.
+        judge: network and weights (sha256) that judge what was made, or whose features do.
+        judge_real: what it scores on real items, by split; told, not compared.
         limit: at most so many items, chosen by the seed.
     """
 

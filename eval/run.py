@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model=model,
         control=model.untrained(seed=given.seed),
         data=data,
-        judges=out.parent / "judges",
+        judges=(out if known else Path(given.run)).parent / "judges",
         seed=given.seed,
         limit=given.limit,
         snr=given.snr,
@@ -127,8 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with ranks.joined():
             results, meta = measure_all(bench, tasks, console)
-    except ValueError as error:
-        parse.error(" ".join(str(error).split()))
+    except ValueError as error:  # perhaps of an item that this process alone was dealt
+        parse.exit(2, f"eval: {' '.join(str(error).split())}\n")
     if ranks.RANK:
         return
     meta = describe(given.run, bench, list(arguments or sys.argv[1:])) | meta

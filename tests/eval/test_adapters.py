@@ -10,7 +10,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.nn.functional import normalize
 from transformers import (
@@ -37,6 +37,7 @@ ARCHITECTURE = {
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }
+META = {"format": "pt"}
 TEXTS = ["red apple", "a", "the cat sat on the mat with a hat", "red"]
 
 
@@ -220,6 +221,25 @@ def test_a_model_that_cannot_be_had_is_named(name, said):
         adapters.load(name)
 
 
+def test_weights_that_are_not_all_there_are_an_error(folder, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(folder, copy)
+    weights = load_file(copy / "model.safetensors")
+    lost = next(name for name in sorted(weights) if name.endswith(".weight"))
+    save_file({k: v for k, v in weights.items() if k != lost}, copy / "model.safetensors", META)
+    with pytest.raises(ValueError, match=f"{lost} is missing"):
+        adapters.load(f"transformers:{copy}")
+    (copy / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(ValueError, match="must be one of clip, siglip, clap, got 'bert'"):
+        adapters.load(f"transformers:{copy}")
+
+
+def test_a_checkpoint_that_runs_code_is_not_read(architecture, tmp_path):
+    torch.save({"state_dict": {"a": Path}, "more": print}, tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match=r"(?i)weights.only"):
+        adapters.load(f"open_clip:{architecture}:{tmp_path / 'weights.pt'}")
+
+
 def test_what_a_model_has_no_sense_for_is_an_error(opened):
     model = adapters.load(opened[0])
     for items, said in [
@@ -244,3 +264,23 @@ def test_a_known_model_is_measured_where_it_has_the_senses(opened, small_data, t
     told = capsys.readouterr().err
     assert stopped.value.code == 2 and told.count("\n") == 1
     assert opened[0] in told and "caption asks for more" in told
+
+
+def test_a_folder_of_classes_is_told_apart_by_a_known_model(opened, tmp_path, capsys):
+    for number, image in enumerate(pictures(6)):
+        place = tmp_path / "data" / "test" / ("cat" if number % 2 else "dog")
+        place.mkdir(parents=True, exist_ok=True)
+        image.save(place / f"{number}.png")
+    given = ["classify", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    main([opened[0], *given])
+    text = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert text["results"]["test/classify/image->class/zero_shot@1"]["n"] == 6
+    assert text["meta"]["protocols"]["classify"]["templates"] == ["{}"]
+    for image in (tmp_path / "data").rglob("*.png"):
+        image.unlink()
+    for place in (tmp_path / "data" / "test").iterdir():
+        sounds(1)[0].save(place / "1.wav")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        main([opened[0], *given])
+    assert stopped.value.code == 2 and "no sense for audio" in capsys.readouterr().err
