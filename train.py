@@ -25,17 +25,18 @@ from typing import Any
 import torch
 import tyro
 
-from omni import lora, warm
+from omni import warm
 from omni.batch import Batch
 from omni.config import Config
 from omni.encoding import pick_device
 from omni.interface import Omni
 from omni.modality.text import Tokenizer
-from omni.network import Network
 from omni.pipeline.loader import Loader
 from omni.presets import PRESETS
+from omni.pretrained import build
 from omni.preview import write_preview
 from omni.training.contrast import MEMORY_FROM
+from omni.training.evaluation import evaluate
 from omni.training.log import Log
 from omni.training.manifest import folder_name
 from omni.training.meter import (
@@ -47,14 +48,12 @@ from omni.training.meter import (
     peak_memory,
 )
 from omni.training.parallel import Parallel
-from omni.training.recorder import PATIENCE, Recorder, Verdict
+from omni.training.recorder import Recorder, Verdict
 from omni.training.schedule import learning_rate
 from omni.training.state import State, changes
 from omni.training.step import Step
 from omni.training.store import Lock, Store
 
-ROLLBACKS = 3
-"""times that a run goes back before it gives up"""
 PREEMPTED = 75
 """exit status (EX_TEMPFAIL) of a run that was told to stop, and can go on"""
 
@@ -179,7 +178,7 @@ class Training:
     def _train(self) -> None:
         """Step after step, until the end, a signal, or the decision to go back."""
         config, c, state = self.config, self.config.train, self.state
-        end = state.position + c.steps - state.step
+        end, every = state.position + c.steps - state.step, config.evaluate.every
         batches = self.loader.batches(state.position, end, self.tokenizer, config.model)
         with closing(batches):
             while micro_batches := [
@@ -191,9 +190,12 @@ class Training:
                     return
                 done = state.step
                 stop = self.parallel.any(self.told_to_stop)
-                due = done % c.save_every == 0 and not self.recorder.skipped
+                asked = every and done % every == 0
+                due = (asked or done % c.save_every == 0) and not self.recorder.skipped
                 if due or done == c.steps or stop:
                     self._save()
+                if due and asked:
+                    self._evaluate()
                 if c.sample_every and (done % c.sample_every == 0 or done == c.steps):
                     self._preview()
                 if stop:
@@ -247,12 +249,8 @@ class Training:
         self.store.wait()
         self.parallel.barrier()
         folder = self._newest()
-        if folder is None or self.recorder.rollbacks >= ROLLBACKS:
-            why = f"the run has gone back {ROLLBACKS} times" if folder else "there is no checkpoint"
-            raise ValueError(
-                f"step {step}: {PATIENCE} steps in a row were not sound (incidents.jsonl), "
-                f"and {why}: look for what is wrong with the data, or lower train.lr"
-            )
+        self.recorder.check(step, folder)
+        assert folder
         told = self.state.load(folder)
         self.state.position = position
         self.recorder.roll_back(step, self.state.step, told["recorder"])
@@ -280,19 +278,21 @@ class Training:
         self.store.save(state.step, pieces, weights, documents, facts)
         self.saving += time.monotonic() - began
 
+    def _evaluate(self) -> None:
+        """Figures of the checkpoint that was just written, beside those of the step."""
+        self.store.wait()
+        if self.parallel.first:
+            self.log.add(self.state.step, evaluate(self.run, self.state.step, self.config))
+        self.parallel.barrier()
+
     def _preview(self) -> None:
         """Pictures, speech and captions by the averaged weights."""
         weights = self.state.weights()
         if self.parallel.first:
-            network = Network(self.config.model, self.tokenizer.vocab_size)
-            network.load_state_dict(lora.merge(weights))
+            network = build(self.config, self.tokenizer, weights)
             model = Omni(network, self.tokenizer, self.config, str(self.parallel.device))
             samples = self.loader.examples(8, self.config.model.audio.sample_rate)
-            folder = self.run / "preview" / f"step-{self.state.step:06d}"
-            try:
-                write_preview(model, samples, folder)
-            except OSError as error:  # a full disk must not end the run
-                print(f"{folder}: not written: {error}", file=sys.stderr)
+            write_preview(model, samples, self.run / "preview" / folder_name(self.state.step))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ class Protocol:
     """What a task says of all its figures; what does not apply is empty.
 
     Attributes:
+        task: what it is told under; a task that is made of others is told under theirs.
         references: right answers of an item, and how they count.
         templates: prompts around a name, {} standing for it.
         normalizer: what is done to texts before they are compared.
@@ -33,6 +34,7 @@ class Protocol:
         limit: at most so many items, chosen by the seed.
     """
 
+    task: str = ""
     references: str = ""
     templates: tuple[str, ...] = ()
     normalizer: str = ""
@@ -42,10 +44,9 @@ class Protocol:
     limit: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The fields that are not empty."""
-        return {
-            name: value for name, value in asdict(self).items() if value not in ("", (), {}, None)
-        }
+        """The fields that are not empty, but the task."""
+        told = {name: value for name, value in asdict(self).items() if name != "task"}
+        return {name: value for name, value in told.items() if value not in ("", (), {}, None)}
 
 
 def settings(*names: str) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from eval.tasks import FOLDERS, KNOWN, ON_REQUEST, QUESTIONS, STAMPS, TASKS, VEC
 from eval.tasks.answer import SPLIT as ASKED
 from eval.tasks.stamps import SPLITS as STAMP_SPLITS
 from omni.pretrained import find
+from omni.training.manifest import folder_name
 
 WORLDS = (
     (TASKS | ON_REQUEST, SPLITS),
@@ -80,6 +81,7 @@ def parser() -> Parser:
     built.add_argument("--seed", type=int, default=0, help="subsets, noise, sampling, bootstrap")
     built.add_argument("--limit", type=int, default=256, help="items made a direction")
     built.add_argument("--vocoder", help="SpeechT5HifiGan in place of Griffin-Lim")
+    built.add_argument("--step", type=int, help="of the run's checkpoints; none: the newest")
     built.add_argument("--snr", type=float, default=0.0, help="of noisy speech, in dB")
     return built
 
@@ -88,37 +90,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures the tasks and writes the three files."""
     parse = parser()
     given = parse.parse_args(arguments)
-    for task in given.tasks:
-        if task not in KNOWN:
-            parse.error(f"task must be one of {', '.join(KNOWN)}, got {task!r}")
-    known = adapters.is_adapter(given.run)
-    tasks = given.tasks or [task for task in TASKS if task in VECTORS or not known]
-    if known and (others := [task for task in tasks if task not in VECTORS]):
-        parse.error(f"{given.run} embeds only, and {others[0]} asks for more: a run of ours")
-    splits, *others = [splits for names, splits in WORLDS if {*tasks} & {*names}]
-    if others:
-        parse.error(
-            f"{', '.join(tasks)}: some of these are measured apart, on data of another kind"
-        )
-    if given.limit < 1:
-        parse.error(f"--limit must be at least 1, got {given.limit}")
-    if not known and not Path(given.run).is_dir():
-        parse.error(f"{given.run} is no folder of a run: train one, or name another")
+    tasks = asked(parse, given)
+    known, run = adapters.is_adapter(given.run), Path(given.run)
+    splits = next(splits for names, splits in WORLDS if {*tasks} & {*names})
+    run = Path("runs") / slug(given.run) if known else run
+    out, weights = (run, run) if given.step is None else at(run, given.step)
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     try:
         data = Corpus(given.data, ("train", *splits)) if splits else Folder(given.data)
         if known:
             model = adapters.load(given.run, ranks.device())
         else:
-            model = omni.load(given.run, ranks.device(), given.vocoder)
+            model = omni.load(weights, ranks.device(), given.vocoder)
     except (ValueError, OSError) as error:
         parse.error(" ".join(str(error).split()))
-    out = Path(given.out or (f"runs/{slug(given.run)}" if known else given.run))
     bench = Bench(
         model=model,
         control=model.untrained(seed=given.seed),
         data=data,
-        judges=(out if known else Path(given.run)).parent / "judges",
+        judges=run.parent / "judges",
         seed=given.seed,
         limit=given.limit,
         snr=given.snr,
@@ -131,12 +121,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parse.exit(2, f"eval: {' '.join(str(error).split())}\n")
     if ranks.RANK:
         return
-    meta = describe(given.run, bench, list(arguments or sys.argv[1:])) | meta
-    out.mkdir(parents=True, exist_ok=True)
+    meta = describe(given.run, weights, bench, list(arguments or sys.argv[1:])) | meta
+    out = Path(given.out or out)
     write(out, results, meta, bench)
     for table in tables(results):
         console.print(terminal(table))
     console.print(f"{sum(meta['seconds'].values()):.0f} s; report: {out / 'report.html'}")
+
+
+def asked(parse: Parser, given: argparse.Namespace) -> list[str]:
+    """The tasks, if they go together and the model can be asked for them."""
+    for task in given.tasks:
+        if task not in KNOWN:
+            parse.error(f"task must be one of {', '.join(KNOWN)}, got {task!r}")
+    known = adapters.is_adapter(given.run)
+    tasks = given.tasks or [task for task in TASKS if task in VECTORS or not known]
+    if known and (others := [task for task in tasks if task not in VECTORS]):
+        parse.error(f"{given.run} embeds only, and {others[0]} asks for more: a run of ours")
+    if known and given.step is not None:
+        parse.error(f"--step is of a run's checkpoints; {given.run} is a known model")
+    if sum(not {*tasks}.isdisjoint(names) for names, _ in WORLDS) > 1:
+        parse.error(
+            f"{', '.join(tasks)}: some of these are measured apart, on data of another kind"
+        )
+    if given.limit < 1:
+        parse.error(f"--limit must be at least 1, got {given.limit}")
+    if not known and not Path(given.run).is_dir():
+        parse.error(f"{given.run} is no folder of a run: train one, or name another")
+    return tasks
+
+
+def at(run: Path, step: int) -> tuple[Path, Path]:
+    """Where figures of a checkpoint go, and where its weights are."""
+    name = folder_name(step)
+    return run / "evaluations" / name, run / "checkpoints" / name
 
 
 def measure_all(
@@ -155,10 +173,11 @@ def measure_all(
             told = partial(show, progress, row)
             bench.model.spread = bench.control.spread = partial(ranks.spread, told=told)
             for name, score in KNOWN[task](bench):
-                results[name] = replace(score, task=task)
+                stated = bench.protocol.task or task
+                results[name] = replace(score, task=stated)
+                protocols[stated] = bench.protocol.to_json()
                 bench.note(f"{name} {score.value:.3f}")
             seconds[task] = round(time.perf_counter() - start, 1)
-            protocols[task] = bench.protocol.to_json()
             progress.update(row, total=1, completed=1, description=f"{task} {seconds[task]} s")
     return results, {"seconds": seconds, "protocols": protocols}
 
@@ -168,11 +187,11 @@ def show(progress: Progress, row: TaskID, done: int, total: int) -> None:
     progress.update(row, completed=done, total=total)
 
 
-def describe(name: str, bench: Bench, arguments: Sequence[str]) -> dict[str, Any]:
+def describe(name: str, weights: Path, bench: Bench, arguments: Sequence[str]) -> dict[str, Any]:
     """What the figures were measured on: model, data, code, machine, and the command."""
     return {
         "model": name,
-        **trained(Path(name), bench),
+        **trained(weights, bench),
         "commit": commit(),
         "processes": ranks.COUNT,
         "interval": INTERVAL,
@@ -223,6 +242,7 @@ def cpu_name() -> str:
 
 def write(run: Path, results: dict[str, Score], meta: dict[str, Any], bench: Bench) -> None:
     """The three files of an evaluation."""
+    run.mkdir(parents=True, exist_ok=True)
     table = {name: score.to_json() for name, score in results.items()}
     text = json.dumps({"meta": meta, "results": table}, indent=2, ensure_ascii=False)
     (run / "results.json").write_text(text + "\n")

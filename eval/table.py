@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import rich.box
 import rich.table
 
+from eval import opt
 from eval import protocol as card
 from eval.metrics import Score
 from eval.tasks.steps import STEPS
@@ -66,13 +67,16 @@ def tables(results: Results) -> list[Table]:
         ("classify", ("classify",), ("test",), ["zero_shot@1", "zero_shot@5", "probe"]),
         ("answer", ("answer",), ("val",), ["exact", "chosen", "VQA", "VQA_chosen"]),
     ]
-    built = []
-    for title, tasks, splits, metrics in plans:
-        columns = [(split, metric) for split in splits for metric in metrics]
-        rows = list(_rows(results, tasks, columns))
-        if rows:
-            built.append(Table(TITLES[title], columns, rows))
-    return built
+    planned = [
+        (results, TITLES[title], tasks, [(split, metric) for split in splits for metric in metrics])
+        for title, tasks, splits, metrics in plans
+    ]
+    planned += [(opt.card(results), *table) for table in opt.TABLES]
+    return [
+        Table(title, columns, rows)
+        for found, title, tasks, columns in planned
+        if (rows := [*_rows(found, tasks, columns)])
+    ]
 
 
 def _rows(results: Results, tasks: Sequence[str], columns: list[tuple[str, str]]) -> Iterator[Row]:

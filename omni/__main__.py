@@ -17,12 +17,10 @@ import numpy as np
 from PIL import Image
 
 from omni.interface import Omni, load
-from omni.items import Audio, Item, read
+from omni.items import Audio, Item, is_file_name, read, read_argument
 from omni.keep import Keep
-from omni.pipeline.formats import IMAGES, SOUNDS
-from omni.pipeline.video import CONTAINERS
+from omni.search import command as index
 
-FILES = (*IMAGES, *SOUNDS, *CONTAINERS, "txt")
 EXAMPLES = """examples:
   omni draw "a red apple" --out drawings
   omni speak "a red apple" picture.png --out spoken
@@ -44,14 +42,22 @@ def main() -> None:
         return
     errors: list[str] = []
     try:
-        vocoder = arguments.vocoder if arguments.command == "speak" else None
-        model = load(arguments.model, arguments.device, vocoder)
-        COMMANDS[arguments.command](model, arguments, errors)
+        if arguments.command == "index":
+            index.run(arguments, errors)
+        else:
+            _use(arguments, errors)
     except ValueError as error:
         errors.append(str(error))
     for error in errors:
         print(f"omni {arguments.command}: {error}", file=sys.stderr)
     sys.exit(2 if errors else 0)
+
+
+def _use(arguments: argparse.Namespace, errors: list[str]) -> None:
+    """A verb of the model."""
+    vocoder = arguments.vocoder if arguments.command == "speak" else None
+    model = load(arguments.model, arguments.device, vocoder)
+    COMMANDS[arguments.command](model, arguments, errors)
 
 
 def _bench(arguments: argparse.Namespace) -> None:
@@ -116,6 +122,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("-k", type=int, default=5, help="answers a query")
             again = "so many of the best are looked at again, together with the query"
             command.add_argument("--rerank", type=int, default=0, help=again)
+    text = "an index of many items, kept on disk"
+    index.add_arguments(commands.add_parser("index", help=text, description=text))
     command = commands.add_parser("bench", help="how fast this machine trains, and reads data")
     command.add_argument("what", choices=("step", "loader"))
     command.add_argument("--preset", default="demo", help="of step")
@@ -131,17 +139,9 @@ def _expand(arguments: list[str]) -> Iterator[str]:
         if argument == "-":
             yield from filter(None, (line.strip() for line in sys.stdin))
         elif Path(argument).is_dir():
-            yield from sorted(str(p) for p in Path(argument).rglob("*") if _is_file(p.name))
+            yield from sorted(str(p) for p in Path(argument).rglob("*") if is_file_name(p.name))
         else:
             yield argument
-
-
-def _is_file(name: str) -> bool:
-    return name.rsplit(".", 1)[-1].lower() in FILES and "." in name
-
-
-def _item(argument: str) -> Item:
-    return read(argument) if _is_file(argument) else argument
 
 
 def _read_all(arguments: list[str], errors: list[str]) -> tuple[list[str], list[Item]]:
@@ -149,7 +149,7 @@ def _read_all(arguments: list[str], errors: list[str]) -> tuple[list[str], list[
     names, items = [], []
     for name in _expand(arguments):
         try:
-            items.append(_item(name))
+            items.append(read_argument(name))
             names.append(name)
         except ValueError as error:
             errors.append(str(error))
@@ -180,8 +180,8 @@ def _search(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> No
 
     def lines() -> Iterator[str]:
         for name, item in zip(names, items, strict=True):
-            for index, score in model.retrieve(item, known, arguments.k, arguments.rerank):
-                yield f"{name}\t{found[index]}\t{score:.3f}"
+            for place, score in model.retrieve(item, known, arguments.k, arguments.rerank):
+                yield f"{name}\t{found[place]}\t{score:.3f}"
 
     _print(lines(), arguments.to)
 
@@ -205,13 +205,13 @@ def _make(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None
     sense = "image" if arguments.command == "draw" else "audio"
     settings = {k: getattr(arguments, k) for k in ("seed", "steps", "guidance", "direct")}
     if arguments.negative:
-        settings["negative"] = _item(arguments.negative)
+        settings["negative"] = read_argument(arguments.negative)
     if arguments.keep:
         settings["keep"] = _keep(read(arguments.keep), arguments)
     made = model.generate(items, to=sense, **settings) if items else []
     arguments.out.mkdir(parents=True, exist_ok=True)
     for number, (name, result) in enumerate(zip(names, made, strict=True)):
-        stem = re.sub(r"\W+", "-", Path(name).stem if _is_file(name) else name).strip("-")[:40]
+        stem = re.sub(r"\W+", "-", Path(name).stem if is_file_name(name) else name).strip("-")[:40]
         ending = "wav" if isinstance(result, Audio) else "png"
         path = arguments.out / f"{number:03d}-{stem}.{ending}"
         result.save(path)

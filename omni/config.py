@@ -204,6 +204,19 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class EvaluateConfig:
+    """How a run measures itself: `python -m eval.run` on checkpoints, while training waits."""
+
+    every: int = 0
+    """steps between evaluations, each of which is a checkpoint too; 0 for none"""
+    tasks: tuple[str, ...] = ("retrieval",)
+    data: str = ""
+    """folder of the shards that are asked about; none: the first of those trained on"""
+    limit: int = 64
+    """items made in each direction"""
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole run."""
 
@@ -213,6 +226,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def to_json(self) -> str:
         """Indented JSON, the inverse of `from_json`."""

@@ -58,9 +58,11 @@ def log_likelihood(
         (k.expand(len(ids), *k.shape[1:]), v.expand(len(ids), *v.shape[1:]))
         for k, v in decoder.keys(memory)
     ]
-    logits, _ = decoder(inputs, keys, memory.mask.expand(len(ids), -1))
-    each = logits.float().log_softmax(-1).gather(2, ids[..., None])[..., 0]
-    return (each * (ids != PAD)).sum(1)
+    x, _ = decoder.hidden(inputs, keys, memory.mask.expand(len(ids), -1))
+    rows, places = (ids != PAD).nonzero(as_tuple=True)  # a vocabulary of logits for each of them
+    logits, tokens = decoder.head(x[rows, places]).float(), ids[rows, places]
+    each = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)
+    return each.new_zeros(len(ids)).index_add(0, rows, each)
 
 
 @torch.no_grad()

@@ -3,8 +3,9 @@
 Preprocessing, tokenizer, device, evaluation mode and normalising are the model's business.
 """
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ PAIRS = 256
 """pairs that are looked at once when re-ranking"""
 LIKELIHOOD = 0.25
 """weight of the decoder's word beside the contrast's (docs/log.md has others)"""
+GAIN = 1.0
+"""the same of what it says beyond what it says of anything"""
 
 
 def load(
@@ -40,8 +43,13 @@ def load(
 
     `vocoder`: a SpeechT5HifiGan by folder or hub name, which makes sound in place of Griffin-Lim.
     """
-    found = pretrained.load(name or os.environ.get("OMNI_MODEL", "runs/demo"))
+    found = pretrained.load(name or default())
     return Omni(*found, device, Vocoder(vocoder, found[0].config.audio) if vocoder else None)
+
+
+def default() -> str:
+    """The model where none is named."""
+    return os.environ.get("OMNI_MODEL", "runs/demo")
 
 
 class Omni(Encoding):
@@ -113,35 +121,58 @@ class Omni(Encoding):
         candidates: Int[Tensor, "Q K"],
         cosines: Float[Tensor, "Q K"],
         language: str = "en",
+        bank: Sequence[Item] = (),
     ) -> Float[Tensor, "Q K"]:
         """Scores of some items of a gallery for each query, from its cosines and a closer look.
 
         The text decoder says how likely the text of one is for the other; the logarithm, with a
         weight of `LIKELIHOOD` and in units of the inverse temperature, is added to the cosine.
+        Some texts are likely whatever is seen or heard: with a `bank` of items, other than queries
+        and gallery, only what a text is likelier than it is on average for these counts, with a
+        weight of `GAIN` (a bank of queries as in arXiv:2112.12777, for pointwise information).
         Each item is encoded once. Raises `ValueError` unless either query or candidate, and not
         both, holds a text.
         """
-        sides = self._samples(queries), self._samples(gallery)
-        code = self.tokenizer.language(language)
-        memories = [self._memories(side) for side in sides]
-        texts = [[None if s.text is None else self._ids(s.text) for s in side] for side in sides]
-        pairs = [(q, g) for q, row in enumerate(candidates.tolist()) for g in row]
-        if both := [(q, g) for q, g in pairs if (texts[0][q] is None) == (texts[1][g] is None)]:
-            has = "neither does" if texts[0][both[0][0]] is None else "both do"
-            raise ValueError(f"either query or candidate must hold a text to be re-ranked; {has}")
+        samples, code = self._samples([*queries, *gallery]), self.tokenizer.language(language)
+        memories = self._memories(samples)
+        heard = self._memories(self._samples([*bank])) if bank else []
+        ids = [None if sample.text is None else self._ids(sample.text) for sample in samples]
+        pairs = [(q, len(queries) + g) for q, row in enumerate(candidates.tolist()) for g in row]
+        for q, g in pairs:
+            if (ids[q] is None) == (ids[g] is None):
+                told = "either query or candidate must hold a text to be re-ranked"
+                raise ValueError(f"{told}; {'neither does' if ids[q] is None else 'both do'}")
+        if None in heard:
+            raise ValueError("a bank must hold no text: it stands for what texts are likely for")
+        pairs = [(a, b) if ids[a] is None else (b, a) for a, b in pairs]
+        log_p = self._log_likelihood([(memories[a], ids[b]) for a, b in pairs], code)
+        weight = torch.full((len(pairs),), LIKELIHOOD)
+        # Of a query's own text the average is the same for all candidates.
+        known = sorted({text for _, text in pairs if text >= len(queries)}) if heard else []
+        if known:
+            usual = self._log_likelihood([(m, ids[text]) for text in known for m in heard], code)
+            usual = usual.view(len(known), -1).logsumexp(1) - math.log(len(heard))
+            place = {text: i for i, text in enumerate(known)}
+            rows = [i for i, (_, text) in enumerate(pairs) if text in place]
+            log_p[rows] -= usual[[place[pairs[i][1]] for i in rows]]
+            weight[rows] = GAIN
+        return cosines + (weight * log_p).view(cosines.shape) / self.network.scale.item()
+
+    def _log_likelihood(
+        self, pairs: list[tuple[Tokens | None, Int[Tensor, "L"] | None]], code: int
+    ) -> Float[Tensor, "P"]:
+        """How likely each text is for what it comes with: the logarithm."""
 
         def score(start: int) -> Tensor:
             some = pairs[start : start + PAIRS]
-            memory = [m for q, g in some for m in (memories[0][q], memories[1][g]) if m is not None]
-            ids = [t for q, g in some for t in (texts[0][q], texts[1][g]) if t is not None]
-            inputs = stack(memory), pad_sequence(ids, batch_first=True).to(self.device)
+            memory = stack([tokens for tokens, _ in some if tokens is not None])
+            texts = [ids for _, ids in some if ids is not None]
+            ids = pad_sequence(texts, batch_first=True).to(self.device)
             languages = torch.full((len(some),), code, device=self.device)
             with self._half():
-                return sampling.log_likelihood(self.network, *inputs, languages).cpu()
+                return sampling.log_likelihood(self.network, memory, ids, languages).cpu()
 
-        found = self.spread(score, range(0, len(pairs), PAIRS))
-        log_p = torch.cat([*found]).view(cosines.shape)
-        return cosines + LIKELIHOOD * log_p / self.network.scale.item()
+        return torch.cat([*self.spread(score, range(0, len(pairs), PAIRS))])
 
     def generate(
         self,

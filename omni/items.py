@@ -17,6 +17,9 @@ from omni.pipeline.decode import decode_audio, decode_image
 from omni.pipeline.formats import IMAGES, SOUNDS
 from omni.pipeline.video import CONTAINERS, decode_video
 
+FILES = (*IMAGES, *SOUNDS, *CONTAINERS, "txt")
+"""endings of what `read` can read"""
+
 
 @dataclass(frozen=True, eq=False)
 class Audio:
@@ -65,8 +68,17 @@ def read(path: str | Path) -> str | Image.Image | Audio | Video:
             return path.read_text(encoding="utf-8").strip()
     except Exception as error:
         raise ValueError(f"{path}: {error}") from error
-    known = ", ".join((*IMAGES, *SOUNDS, *CONTAINERS, "txt"))
-    raise ValueError(f"{path}: the ending must be one of {known}")
+    raise ValueError(f"{path}: the ending must be one of {', '.join(FILES)}")
+
+
+def read_argument(argument: str) -> str | Image.Image | Audio | Video:
+    """What a word of a command line means: a file where it ends like one, and a text otherwise."""
+    return read(argument) if is_file_name(argument) else argument
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name ends like a file that `read` knows."""
+    return "." in name and name.rsplit(".", 1)[-1].lower() in FILES
 
 
 def _audio(samples: Tensor, rate: int) -> Audio:

@@ -3,6 +3,7 @@
 Tensors are stored as safetensors only: nothing in a model folder can run code.
 """
 
+import hashlib
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -31,14 +32,22 @@ def load(name: str | Path) -> tuple[Network, Tokenizer, Config]:
     folder = find(name)
     config = Config.from_json((folder / "config.json").read_text())
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
-    network = Network(config.model, tokenizer.vocab_size)
-    weights = lora.merge(load_file(folder / "model.safetensors"))
+    try:
+        network = build(config, tokenizer, load_file(folder / "model.safetensors"))
+    except ValueError as error:
+        raise ValueError(f"{folder}/model.safetensors {error}") from error
+    return network, tokenizer, config
+
+
+def build(config: Config, tokenizer: Tokenizer, weights: dict[str, Tensor]) -> Network:
+    """The network of some weights, their adapters merged. Raises `ValueError` for other tensors."""
+    network, weights = Network(config.model, tokenizer.vocab_size), lora.merge(weights)
     expected = network.state_dict()
     for key in sorted(expected.keys() ^ weights.keys()):
         there = "lacks" if key in expected else "has unknown"
-        raise ValueError(f"{folder}/model.safetensors {there} tensor {key!r}")
+        raise ValueError(f"{there} tensor {key!r}")
     network.load_state_dict(weights)
-    return network, tokenizer, config
+    return network
 
 
 def find(name: str | Path) -> Path:
@@ -50,6 +59,12 @@ def find(name: str | Path) -> Path:
     if path.exists():
         raise ValueError(f"{name} holds no model: neither {', '.join(FILES)} nor a checkpoint")
     return _download(str(name))
+
+
+def digest(name: str | Path) -> str:
+    """sha256 of a model's weights: what makes vectors that can be compared."""
+    with (find(name) / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _download(name: str) -> Path:

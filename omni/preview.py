@@ -1,5 +1,6 @@
 """Pictures, speech and captions of fixed prompts, written while a model learns."""
 
+import sys
 from pathlib import Path
 
 import torch
@@ -15,10 +16,17 @@ from omni.modality.image import normalize, to_pil
 def write_preview(model: Omni, samples: list[Sample], folder: Path) -> None:
     """image.png (real, drawn from text, drawn from speech), *.wav and captions.txt.
 
-    The prompts are samples that have all senses; without any nothing is written.
+    The prompts are samples that have all senses; without any nothing is written. A full disk is
+    said on stderr: it must not end the run.
     """
-    if not samples:
-        return
+    try:
+        if samples:
+            _write(model, samples, folder)
+    except OSError as error:
+        print(f"{folder}: not written: {error}", file=sys.stderr)
+
+
+def _write(model: Omni, samples: list[Sample], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rate = model.config.model.audio.sample_rate
     images = [to_pil(normalize(s.image)) for s in samples if s.image is not None]

@@ -5,6 +5,7 @@ from eval.tasks.caption import caption
 from eval.tasks.classify import classify
 from eval.tasks.draw import draw
 from eval.tasks.match import match
+from eval.tasks.opt import opt
 from eval.tasks.retrieval import retrieval
 from eval.tasks.speak import speak
 from eval.tasks.stamps import stamps
@@ -21,7 +22,7 @@ TASKS = {
     "speak": speak,
 }
 """of the emoji"""
-ON_REQUEST = {"steps": steps}
+ON_REQUEST = {"steps": steps, "opt": opt}
 """of the emoji too, but only where they are named"""
 STAMPS = {"stamps": stamps, "video": video}
 """of Tux Paint's stamps"""

@@ -16,7 +16,7 @@ from omni.batch import Sample
 from omni.items import Item
 from omni.pipeline.dataset import Dataset
 from omni.pipeline.reader import Reader
-from omni.pipeline.sample import decode_sample
+from omni.pipeline.sample import decode_sample, read_texts
 
 SPLIT = "val"
 CHOICES = 3_128
@@ -32,6 +32,7 @@ def answer(bench: Bench) -> Iterator[tuple[str, Score]]:
     another question is about; and always the commonest answer of training (chance).
     """
     bench.protocol = Protocol(
+        task="answer",
         references=f"exact: the commonest answer; VQA: all, where there are {PEOPLE}",
         normalizer="VQA",
         decoding=settings("candidates") | {"search": "beam, the likeliest"},
@@ -92,13 +93,9 @@ def questions(bench: Bench) -> list[Sample]:
 
 
 def answers(bench: Bench) -> Counter[str]:
-    """All answers of training, and how often each was given."""
-    dataset, found = Dataset(str(bench.corpus.path), "train"), Counter()
-    reader = Reader(dataset)
-    for number in range(len(dataset)):
-        found.update(decode_sample("", reader.content(number, ("txt", "json")), 16_000).answers)
-    reader.close()
-    return found
+    """The answers of training, and how often each was given."""
+    dataset = Dataset(str(bench.corpus.path), "train")
+    return Counter(text for sample in read_texts(dataset) for text in sample.answers)
 
 
 def turned(samples: list[Sample]) -> list[Sample]:

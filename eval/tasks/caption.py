@@ -20,6 +20,7 @@ def spell(bench: Bench, task: str, split: str, source: str) -> Iterator[tuple[st
     Text is compared in lower case with single spaces. Chance is the pick of one name out of all.
     """
     bench.protocol = Protocol(
+        task=task,
         references="one, its name",
         normalizer="lower case, single spaces",
         decoding=settings("candidates") | {"search": BEAMS},

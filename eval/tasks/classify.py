@@ -23,8 +23,9 @@ import omni
 from eval.bench import Bench
 from eval.embedder import Embedder
 from eval.folder import Folder
-from eval.metrics import Score, exactly, measure, rank
+from eval.metrics import Score, exactly, measure
 from eval.protocol import Protocol
+from eval.ranking import ranks
 
 DEPTHS = (1, 5)
 BLOCK = 512
@@ -40,16 +41,18 @@ def classify(bench: Bench) -> Iterator[tuple[str, Score]]:
     """Accuracy on `test`: trained, untrained, chance, and a probe of labels that are shuffled."""
     folder, size = bench.folder, len(bench.folder.classes)
     bench.protocol = Protocol(
-        references="one, the class of the file's folder", templates=tuple(folder.templates)
+        task="classify",
+        references="one, the class of the file's folder",
+        templates=tuple(folder.templates),
     )
     labels = torch.tensor(folder.labels["test"])
     name = f"test/classify/{folder.sense}->class"
     told = f"names: {sum(map(len, folder.names))}, prompts: {len(folder.templates)}"
     for prefix, model in (("", bench.model), ("untrained/", bench.control)):
         tested = embed(bench, model, "test")
-        ranks = rank(tested, centres(model, folder), labels).numpy()
+        places = ranks(tested, centres(model, folder), labels[:, None].tolist()).numpy()
         for k in DEPTHS:
-            score = measure(ranks <= k, bench.seed, gallery=size, protocol=told)
+            score = measure(places <= k, bench.seed, gallery=size, protocol=told)
             yield f"{prefix}{name}/zero_shot@{k}", score
         if "train" not in folder.files:
             continue

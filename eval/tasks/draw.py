@@ -32,15 +32,17 @@ def judged(
     real = np.array(judge.name(reals)) == concepts
     classes = len(judge.concepts)
     score = measure(real, bench.seed, gallery=classes)
-    yield f"real/{split}/{target}/judged", score
+    known = bench.protocol.judge_real if bench.protocol.task == task else {}
     vocoder = "Griffin-Lim" if bench.omni.vocoder is None else "SpeechT5HifiGan"
-    sound = {"sound": vocoder} if target == "audio" else {}
     bench.protocol = Protocol(
-        decoding=settings("steps", "guidance", "candidates") | sound,
+        task=task,
+        decoding=settings("steps", "guidance", "candidates")
+        | ({"sound": vocoder} if target == "audio" else {}),
         judge=f"{target} judge, {judge.weights}",
-        judge_real={**bench.protocol.judge_real, split: score.value},
+        judge_real={**known, split: score.value},
         limit=bench.limit,
     )
+    yield f"real/{split}/{target}/judged", score
     for source in sources:
         direct, sense = "direct " in source, source.removeprefix("direct ")
         some = slice(None, None, 4 if direct else 1)

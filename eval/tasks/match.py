@@ -18,7 +18,9 @@ def match(bench: Bench) -> Iterator[tuple[str, Score]]:
     concepts, drawn by the seed, a different one for each sense. A model that was not trained for it
     is not asked.
     """
-    bench.protocol = Protocol(references=f"one of {len(CLASSES)} classes, drawn evenly")
+    bench.protocol = Protocol(
+        task="match", references=f"one of {len(CLASSES)} classes, drawn evenly"
+    )
     for split in SPLITS if bench.omni.config.loss.matching else ():
         samples = bench.corpus.queries(split)
         generator = np.random.default_rng((bench.seed, len(samples)))

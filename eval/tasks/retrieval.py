@@ -16,8 +16,9 @@ from jaxtyping import Int
 from eval.bench import Answer, Bench, Example
 from eval.corpus import SENSES, SPLITS, is_seen, item
 from eval.embedder import Embedder
-from eval.metrics import TIE, Score, exactly, measure, nearest, rank
+from eval.metrics import Score, exactly, measure
 from eval.protocol import Protocol
+from eval.ranking import DEPTHS, TIE, nearest, ranks
 from omni import Omni
 
 DIRECTIONS = [(source, target) for source in SENSES for target in SENSES if source != target]
@@ -27,12 +28,13 @@ RERANKED = [("image", "text"), ("text", "image")]
 TOP = 20
 """of the best by cosine are looked at again by the text decoder"""
 SHOWN = [("audio", "image"), ("text", "image"), ("image", "text")]
-DEPTHS = (1, 5, 10)
 
 
 def retrieval(bench: Bench) -> Iterator[tuple[str, Score]]:
     """R@1, R@5, R@10 and median rank: trained, untrained and chance, on `test` and `new`."""
-    bench.protocol = Protocol(references="one, of the same sample; a tie counts against the query")
+    bench.protocol = Protocol(
+        task="retrieval", references="one, of the same sample; a tie counts against the query"
+    )
     whole = isinstance(bench.model, Omni)  # others have two senses, and take one at once
     for split in SPLITS:
         for source, target in possible(bench.model, DIRECTIONS):
@@ -58,7 +60,7 @@ def directed(
 ) -> Iterator[tuple[str, Score]]:
     """Figures of one direction; for the model itself those of chance and unseen concepts too."""
     samples = bench.corpus.gallery(split)
-    ranks = positions(bench, model, split, source, target).numpy()
+    places = positions(bench, model, split, source, target).numpy()
     seen = np.array([is_seen(sample) for sample in samples])
     again = source.startswith("reranked ")
     protocol = f"of the best {TOP}" if again else bench.condition(source)
@@ -69,8 +71,8 @@ def directed(
         name, size = f"{group}/retrieval/{source}->{target}", len(samples)
         score = partial(measure, seed=bench.seed, gallery=size, protocol=protocol)
         for k in DEPTHS:
-            yield f"{prefix}{name}/R@{k}", score(ranks[chosen] <= k)
-        yield f"{prefix}{name}/median_rank", score(ranks[chosen], statistic=np.median)
+            yield f"{prefix}{name}/R@{k}", score(places[chosen] <= k)
+        yield f"{prefix}{name}/median_rank", score(places[chosen], statistic=np.median)
         if not prefix:
             chance = partial(exactly, n=int(chosen.sum()), gallery=size, seed=bench.seed)
             for k in DEPTHS:
@@ -84,17 +86,16 @@ def positions(
     """The rank of what belongs to each sample; in a reranked direction after the closer look."""
     samples, plain = bench.corpus.gallery(split), source.removeprefix("reranked ")
     asked, gallery = vectors(bench, model, split, plain), vectors(bench, model, split, target)
-    ranks = rank(asked, gallery, torch.arange(len(samples)))
+    first = ranks(asked, gallery, [[i] for i in range(len(samples))])
     if plain == source:
-        return ranks
-    best = nearest(asked, gallery, TOP)
-    cosines = (asked[:, None] * gallery[best]).sum(-1)
+        return first
+    cosines, best = nearest(asked, gallery, TOP)
     queries, items = ([item(sample, sense) for sample in samples] for sense in (plain, target))
     scores = bench.omni.rerank(queries, items, best, cosines)
     right = best == torch.arange(len(samples))[:, None]
     own = scores.where(right, -torch.inf).amax(1, keepdim=True)
     # What is not among them keeps its place behind them.
-    return torch.where(right.any(1), (scores >= own - TIE).sum(1), ranks)
+    return torch.where(right.any(1), (scores >= own - TIE).sum(1), first)
 
 
 def vectors(bench: Bench, model: Embedder, split: str, senses: str) -> torch.Tensor:
@@ -110,7 +111,7 @@ def show(bench: Bench, source: str, target: str, split: str = "new", count: int 
     samples = bench.corpus.gallery(split)
     asked = bench.corpus.queries(split, count, bench.seed)
     index = [next(i for i, s in enumerate(samples) if s is query) for query in asked]
-    answers = nearest(
+    _, answers = nearest(
         vectors(bench, bench.model, split, source)[index],
         vectors(bench, bench.model, split, target),
         k=5,

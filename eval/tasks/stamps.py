@@ -5,17 +5,18 @@ caption, whichever stamp it is of. `test` holds stamps that training never met; 
 of stamps that training knows, whose name in that language it has never heard.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from eval.bench import Bench
 from eval.corpus import picture, recording
 from eval.embedder import Embedder
-from eval.metrics import TIE, Score, exactly, measure
+from eval.metrics import Score, exactly, measure
 from eval.protocol import Protocol
+from eval.ranking import ranks
 from omni.batch import Sample
 
 SPLITS = ("test", "held")
@@ -26,7 +27,7 @@ LARGE = ("fr", "ru", "ca", "ro", "bg", "es")
 def stamps(bench: Bench) -> Iterator[tuple[str, Score]]:
     """R@1 of speech, pictures and sounds: trained, untrained and chance."""
     bench.protocol = Protocol(
-        references="one caption, of any stamp that has it", normalizer="case folded"
+        task="stamps", references="one caption, of any stamp that has it", normalizer="case folded"
     )
     for split in SPLITS:
         samples = bench.corpus.samples(split)
@@ -98,7 +99,7 @@ def captions(samples: list[Sample], language: str) -> dict[str, str]:
 
 def hits(queries: Tensor, gallery: Tensor, truth: list[str], names: list[str]) -> np.ndarray:
     """Whether the best answer to each query has its name; a tie with one that has not is a miss."""
-    right = torch.tensor([[name == true for name in names] for true in truth])
-    cosines = queries @ gallery.T
-    best = cosines.masked_fill(~right, -1).amax(1)
-    return (cosines.masked_fill(right, -1).amax(1) < best - TIE).numpy()
+    places = defaultdict(list)
+    for index, name in enumerate(names):
+        places[name].append(index)
+    return (ranks(queries, gallery, [places[true] for true in truth]) == 1).numpy()

@@ -22,6 +22,7 @@ def steps(bench: Bench) -> Iterator[tuple[str, Score]]:
         judge = bench.judge(target)
         judges[target] = judge.weights
         bench.protocol = Protocol(
+            task="steps",
             decoding=settings("guidance") | {"candidates": 1},
             judge=", ".join(f"{sense} judge, {weights}" for sense, weights in judges.items()),
             limit=bench.limit,

@@ -33,6 +33,7 @@ SOUND_RATE = 48_000
 def video(bench: Bench) -> Iterator[tuple[str, Score]]:
     """R@1 of clips and their descriptions, both ways; exact match and CER of what is described."""
     bench.protocol = Protocol(
+        task="video",
         references="one caption, of any clip that has it",
         normalizer="lower case, single spaces",
         decoding=settings("candidates") | {"search": BEAMS},

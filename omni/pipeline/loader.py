@@ -19,9 +19,9 @@ from omni.pipeline.formats import BITS
 from omni.pipeline.plan import WINDOW, Plan, Share
 from omni.pipeline.prefetch import Job, Prefetcher
 from omni.pipeline.quarantine import Ledger, Quarantine
-from omni.pipeline.reader import Reader, SampleError
+from omni.pipeline.reader import Reader
 from omni.pipeline.remote import Cache, is_remote
-from omni.pipeline.sample import decode_sample
+from omni.pipeline.sample import decode_sample, read_texts
 from omni.pipeline.synthetic import WORLDS, synthetic_shards
 from omni.pipeline.worker import Workers
 
@@ -32,8 +32,6 @@ WINDOWS_AHEAD, SHARDS_AHEAD = 4, 16
 KEPT_BYTES = 512 << 20
 """of decoded samples that stay in memory, where one process does all"""
 ALL = sum(BITS.values())
-MANY_TEXTS = 200_000
-"""samples from which a tokenizer is learned; more change it little"""
 
 
 class Loader:
@@ -93,7 +91,7 @@ class Loader:
         """Texts of the split, of a large one the first, and the language of each."""
         languages, texts = [], []
         for dataset in self.datasets:
-            for sample in _read_texts(dataset):
+            for sample in read_texts(dataset):
                 allowed = (
                     {*self.config.languages, sample.language} if self.config.languages else None
                 )
@@ -220,14 +218,3 @@ class Loader:
             finally:
                 for future in waiting:
                     future.cancel()
-
-
-def _read_texts(dataset: Dataset) -> Iterator[Sample]:
-    """Samples as far as their texts go."""
-    reader = Reader(dataset)
-    for number in range(min(len(dataset), MANY_TEXTS)):
-        try:
-            yield decode_sample("", reader.content(number, only=("txt", "json")), 0)
-        except SampleError:
-            continue  # told of when its turn comes in training
-    reader.close()

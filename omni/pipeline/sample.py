@@ -19,6 +19,9 @@ from omni.pipeline.decode import (
 from omni.pipeline.formats import SLOTS
 from omni.pipeline.reader import Reader, SampleError
 
+MANY_TEXTS = 200_000
+"""samples from which tokenizers and lists of answers are made; more change them little"""
+
 
 class MemberError(ValueError):
     """A member that cannot be decoded, and why."""
@@ -94,5 +97,21 @@ def read_samples(path: str, split: str, sample_rate: int = 16_000) -> Iterator[S
         for number in range(len(dataset)):
             shard, _ = dataset.locate(number)
             yield decode_sample(*reader.members(number), sample_rate, shard.name)
+    finally:
+        reader.close()
+
+
+def read_texts(dataset: Dataset) -> Iterator[Sample]:
+    """Samples as far as their texts and answers go, of a large data set the first `MANY_TEXTS`.
+
+    Damaged ones are passed over: they are told of when their turn comes in training.
+    """
+    reader = Reader(dataset)
+    try:
+        for number in range(min(len(dataset), MANY_TEXTS)):
+            try:
+                yield decode_sample("", reader.content(number, only=("txt", "json")), 0)
+            except SampleError:
+                continue
     finally:
         reader.close()

@@ -109,6 +109,13 @@ class Log:
         shown = "  ".join(f"{name} {value:.3g}" for name, value in told.items())
         self.progress.update(self.task, numbers=shown)
 
+    def add(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Writes what else is known of a step, such as an evaluation."""
+        if self.journal and numbers:
+            told = dict(numbers)
+            self.journal.append({"step": step} | told)
+            self._show(step, told)
+
     def _show(self, step: int, told: dict[str, float]) -> None:
         try:
             if self.board:

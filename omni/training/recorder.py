@@ -21,6 +21,8 @@ SPIKE = 20.0
 """times their median"""
 PATIENCE = 5
 """steps in a row that may be skipped; with the last of them the run goes back"""
+ROLLBACKS = 3
+"""times that a run goes back before it gives up"""
 
 
 class Verdict(Enum):
@@ -97,6 +99,16 @@ class Recorder:
         self.skipped += 1
         self._write(step, kind, {"what": what, "norm": norm, "median": usual}, samples)
         return Verdict.SKIP if self.skipped < PATIENCE else Verdict.ROLL_BACK
+
+    def check(self, step: int, folder: Path | None) -> None:
+        """Raises `ValueError` unless the run may go back from `step`, to a checkpoint."""
+        if folder is None or self.rollbacks >= ROLLBACKS:
+            times = f"the run has gone back {ROLLBACKS} times"
+            why = times if folder else "there is no checkpoint"
+            raise ValueError(
+                f"step {step}: {PATIENCE} steps in a row were not sound ({FILE}), "
+                f"and {why}: look for what is wrong with the data, or lower train.lr"
+            )
 
     def roll_back(self, step: int, to: int, state: Mapping[str, Any]) -> None:
         """At `step` the run went back to the checkpoint of step `to`, which holds `state`."""

@@ -12,6 +12,8 @@ from eval import judge
 from eval.run import main
 from eval.table import NAME
 from eval.tasks import TASKS
+from omni.config import Config, EvaluateConfig
+from omni.training.evaluation import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +127,17 @@ def test_the_curve_over_steps_is_measured_where_it_is_asked_for(tiny_run, small_
     results = json.loads((folder / "results.json").read_text())["results"]
     wanted = {f"test/steps/text->{s}/judged@{n}" for s in ("image", "audio") for n in (1, 3)}
     assert {*results} == wanted and all(NAME.fullmatch(name) for name in results)
+
+
+def test_a_run_that_measures_itself_has_the_figures_of_the_program(run, small_data):
+    config = Config(evaluate=EvaluateConfig(tasks=("caption",), data=str(small_data), limit=4))
+    told = evaluate(run, 100, config)
+    folder = run / "evaluations/step-000100"
+    written = json.loads((folder / "results.json").read_text())
+    assert written["meta"]["step"] == 100 and (folder / "report.html").exists()
+    assert {*told} == {
+        f"{s}/caption/image->text/{m}" for s in ("test", "new") for m in ("exact", "CER")
+    }
+    assert all(written["results"][name]["value"] == value for name, value in told.items())
+    (folder / "output.txt").unlink()
+    assert evaluate(run, 100, config) == told and not (folder / "output.txt").exists()

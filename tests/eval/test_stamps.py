@@ -91,7 +91,8 @@ def test_captions_count_once_and_a_tie_with_another_is_a_miss() -> None:
     assert not task.hits(torch.ones(3, 3), gallery, truth, names).any()
     twice = torch.cat([gallery, gallery[:1]])
     assert np.array_equal(task.hits(queries, twice, truth, [*names, "a"]), [True, True, True])
-    assert not task.hits(queries[:1], gallery, ["missing"], names).any()
+    with pytest.raises(ValueError, match="query 0 has no relevant item"):
+        task.hits(queries[:1], gallery, ["missing"], names)
 
 
 def test_tasks_of_two_corpora_are_not_mixed(

@@ -9,7 +9,9 @@ import pytest
 from scipy.stats import chisquare
 
 from omni.modality.text import Tokenizer
+from omni.pipeline import sample as samples
 from omni.pipeline.assemble import draw_numbers
+from omni.pipeline.dataset import Dataset
 from omni.pipeline.loader import Loader
 from omni.pipeline.writer import write_manifest, write_shard
 from tests.pipeline.shards import MODEL, make_members, settings
@@ -162,3 +164,16 @@ def test_how_often_there_is_a_language_must_be_told_of_these_very_shards(several
         load()
     write_manifest(several)
     assert load().plan.languages == {"en": 24, "de": 25}
+
+
+def test_texts_are_read_up_to_a_limit_and_past_what_is_damaged(tmp_path, monkeypatch):
+    members = [{"txt": f"sample {n}".encode(), "json": b'{"answer": "yes"}'} for n in range(5)]
+    members[1]["json"] = b"{"
+    write_shard(tmp_path / "train-000000.tar", [(f"s{n}", m) for n, m in enumerate(members)])
+    dataset = Dataset(str(tmp_path))
+    assert [s.text for s in samples.read_texts(dataset)] == [f"sample {n}" for n in (0, 2, 3, 4)]
+    monkeypatch.setattr(samples, "MANY_TEXTS", 3)
+    assert [(s.text, s.answers) for s in samples.read_texts(dataset)] == [
+        ("sample 0", ["yes"]),
+        ("sample 2", ["yes"]),
+    ]

@@ -1,0 +1,183 @@
+"""MUGE: python -m eval.muge score TRUTH PREDICTION, or retrieve, caption or draw RUN OUT.
+
+`score` prints what the official scorer of the retrieval task would, and exits with 1 where it
+refuses the prediction. The others write a submission with a model of ours, from shards that
+`python -m data.prepare pack --recipe muge` has made. What is written is read back by the rules of
+`eval.submission` before it gets its name.
+Lin et al., "M6: A Chinese Multimodal Pretrainer", 2021.
+"""
+
+import argparse
+import base64
+import io
+import json
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import torch
+from rich.console import Console
+from rich.progress import track
+
+import omni
+from eval import submission
+from eval.corpus import picture
+from eval.metrics import nearest
+from eval.submission import DEPTH, DIALECTS, Dialect
+from omni import Omni
+from omni.batch import Sample
+from omni.pipeline.dataset import Dataset
+from omni.pipeline.sample import read_samples
+
+LANGUAGE = "zh"
+BATCH = 64
+"""samples that are decoded, and embedded or made, at once"""
+BLOCK = 256
+"""queries that are compared with the whole gallery at once"""
+Entry = tuple[Any, str]
+"""what a line is about, and the line"""
+
+
+def batches(data: str, split: str, task: str, *senses: str) -> Iterator[list[Sample]]:
+    """The samples of a task that hold one of some senses, while a bar shows how many are read.
+
+    Raises `ValueError` where there is none.
+    """
+    count, about = len(Dataset(data, split)), f"{task} of {split}"
+    read = track(read_samples(data, split), about, count, console=Console(stderr=True))
+    chosen = (
+        sample
+        for sample in read
+        if sample.meta.get("task") == task
+        and any(getattr(sample, sense) is not None for sense in senses)
+    )
+    if not (some := [*islice(chosen, BATCH)]):
+        raise ValueError(f"{data} must hold {' or '.join(senses)} of {about}, it has none")
+    while some:
+        yield some
+        some = [*islice(chosen, BATCH)]
+
+
+def retrieve(model: Omni, data: str, split: str, dialect: Dialect) -> Iterator[Entry]:
+    """The ten best images of each query. Raises `ValueError` for a gallery of fewer."""
+    texts, images, vectors = {}, [], []
+    for some in batches(data, split, "MR", "image", "text"):
+        for sample in some:
+            texts |= asked(sample)
+        if shown := [sample for sample in some if sample.image is not None]:
+            images += [sample.meta["image_id"] for sample in shown]
+            vectors.append(model.embed([picture(sample) for sample in shown]))
+    if len(images) < DEPTH or not texts:
+        has = f"{len(images)} and {len(texts)}"
+        raise ValueError(f"{data} ({split}) must hold {DEPTH} images and a query, it has {has}")
+    queries = model.embed([*texts.values()])
+    best = nearest(queries, torch.cat(vectors), DEPTH, BLOCK).tolist()
+    for query, row in zip(texts, best, strict=True):
+        found = dict(zip(dialect, (query, [images[place] for place in row]), strict=True))
+        yield query, json.dumps(found)
+
+
+def asked(sample: Sample) -> dict[int, str]:
+    """The queries of a sample by their numbers: its own, or those that its image answers."""
+    meta = sample.meta
+    texts = meta.get("captions", [])
+    numbers = [meta["query_id"]] if "query_id" in meta else meta.get("query_ids", [])
+    if len(numbers) != len(texts):
+        raise ValueError(f"sample {sample.key}: {len(texts)} queries have {len(numbers)} numbers")
+    return dict(zip(numbers, texts, strict=True))
+
+
+def caption(model: Omni, data: str, split: str) -> Iterator[Entry]:
+    """A caption for each image."""
+    for some in batches(data, split, "IC", "image"):
+        pictures = [picture(sample) for sample in some]
+        texts = model.generate(pictures, to="text", language=LANGUAGE)
+        for sample, text in zip(some, texts, strict=True):
+            image = sample.meta["image_id"]
+            yield image, json.dumps({"image_id": image, "text": text}, ensure_ascii=False)
+
+
+def draw(model: Omni, data: str, split: str, seed: int) -> Iterator[Entry]:
+    """A picture for each prompt; the batches, and what is in them, have noise of their own."""
+    for number, some in enumerate(batches(data, split, "T2I", "text")):
+        drawn = model.generate([s.text for s in some if s.text], to="image", seed=seed + number)
+        for sample, made in zip(some, drawn, strict=True):
+            image = sample.meta["image_id"]
+            yield image, f"{image}\t{encode(made)}"
+
+
+def encode(made: PIL.Image.Image) -> str:
+    """A PNG in URL-safe base64."""
+    made.save(file := io.BytesIO(), "PNG")
+    return base64.urlsafe_b64encode(file.getvalue()).decode()
+
+
+def write(
+    path: Path, entries: Iterable[Entry], read: Callable[[Path, Collection[Any]], Any]
+) -> int:
+    """Writes the lines, reads them back as a scorer would, and returns how many there are."""
+    whole, about = path.with_name(path.name + ".partial"), {}
+    with whole.open("w", encoding="utf-8") as file:
+        for what, line in entries:
+            about[what] = None
+            file.write(line + "\n")
+    read(whole, about)
+    whole.replace(path)
+    return len(about)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the four commands."""
+    summary = (__doc__ or "").partition("\n")[0]
+    built = argparse.ArgumentParser("python -m eval.muge", description=summary)
+    commands = built.add_subparsers(dest="command", required=True)
+    scorer = commands.add_parser("score", help="of a retrieval submission")
+    scorer.add_argument("truth", type=Path, help="jsonl, in either dialect")
+    scorer.add_argument("prediction", type=Path, help="jsonl, in the same dialect")
+    made = {"retrieve": "best images of queries", "caption": "captions", "draw": "pictures"}
+    for name, told in made.items():
+        command = commands.add_parser(name, help=f"write {told}")
+        command.add_argument("run", help="the model: folder of a run, or hub name")
+        command.add_argument("out", type=Path, help="the file to write")
+        command.add_argument("--data", required=True, help="folder of the shards")
+        command.add_argument("--split", default="test", help="train, val or test")
+    retriever, drawer = commands.choices["retrieve"], commands.choices["draw"]
+    retriever.add_argument("--dialect", choices=[*DIALECTS], default="original", help="of OUT")
+    drawer.add_argument("--seed", type=int, default=0, help="of the noise")
+    return built
+
+
+def submit(given: argparse.Namespace) -> str:
+    """Writes a submission, and says so. Raises `ValueError` or `OSError` for the user."""
+    source = omni.load(given.run), given.data, given.split
+    if given.command == "retrieve":
+        dialect = DIALECTS[given.dialect]
+        entries, read = retrieve(*source, dialect), partial(submission.read_ranked, dialect=dialect)
+    elif given.command == "caption":
+        entries, read = caption(*source), submission.read_captions
+    else:
+        entries, read = draw(*source, given.seed), submission.read_pictures
+    return f"{given.out}: {write(given.out, entries, read)} lines"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; what the user got wrong is one line, and 2."""
+    given = parser().parse_args(arguments)
+    if given.command == "score":
+        result = submission.judge(given.truth, given.prediction)
+        print(json.dumps(result, ensure_ascii=False))
+        return 0 if result["success"] else 1
+    try:
+        print(submit(given))
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,16 @@
+"""OPT's card: the tasks whose figures `eval.opt` lays out beside those of OPT."""
+
+from collections.abc import Iterator
+
+from eval.bench import Bench
+from eval.metrics import Score
+from eval.tasks.caption import caption
+from eval.tasks.draw import draw
+from eval.tasks.retrieval import retrieval
+from eval.tasks.transcribe import transcribe
+
+
+def opt(bench: Bench) -> Iterator[tuple[str, Score]]:
+    """All that retrieval, caption, transcribe and draw measure; nothing is measured for OPT."""
+    for task in (retrieval, caption, transcribe, draw):
+        yield from task(bench)

@@ -1,0 +1,115 @@
+"""omni index build | add | delete | search | optimize."""
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from omni.batch import SENSES
+from omni.interface import default, load
+from omni.items import Item, read_argument
+from omni.pretrained import digest
+from omni.search.index import Entry, Index
+from omni.search.reading import embed, look
+
+HELP = {
+    "build": "a new index of folders of shards, or of pictures, sounds and texts",
+    "add": "put more into it; what it has by that name is replaced",
+    "delete": "forget items by name",
+    "search": "the best items for each query, as JSON lines",
+    "optimize": "a graph that finds neighbours faster, from 200,000 vectors on",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `omni index`."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    for name, text in HELP.items():
+        action = actions.add_parser(name, help=text, description=text)
+        action.add_argument("index", type=Path, help="folder of the index")
+        if name in ("build", "add"):
+            action.add_argument("sources", nargs="+", type=Path, help="folders")
+        if name == "delete":
+            action.add_argument("names", nargs="+")
+        if name == "search":
+            action.add_argument("queries", nargs="+", help="files or texts")
+            action.add_argument("--together", action="store_true", help="they are one query")
+            action.add_argument("-k", type=int, default=10, help="answers a query")
+            action.add_argument("--senses", nargs="+", choices=SENSES, default=[])
+            where = "metadata that an answer must have"
+            action.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help=where)
+        if name in ("build", "add", "search"):
+            action.add_argument("--model", help="run, folder or hub name (default: runs/demo)")
+            action.add_argument("--device", default="auto")
+
+
+def run(arguments: argparse.Namespace, errors: list[str]) -> None:
+    """One action. Raises `ValueError` for what cannot be done; the rest goes into `errors`."""
+    if arguments.action == "delete":
+        index = Index.open(arguments.index)
+        print(f"{index.delete(arguments.names)} deleted, {len(index)} left")
+    elif arguments.action == "optimize":
+        made = Index.open(arguments.index).optimize()
+        print("done" if made else "not needed: there are too few vectors")
+    elif arguments.action == "search":
+        _search(arguments, errors)
+    else:
+        _add(arguments, errors)
+
+
+def _add(arguments: argparse.Namespace, errors: list[str]) -> None:
+    model = load(arguments.model, arguments.device)
+    name = digest(arguments.model or default())
+    if arguments.action == "build":
+        index = Index.create(arguments.index, model.config.model.embed_dim, name)
+    else:
+        index = Index.open(arguments.index, name)
+    found = (item for source in arguments.sources for item in look(source, errors))
+    count = index.add(_told(embed(model, found)))
+    print(f"{count} added, {len(index)} items, {index.catalogue.num_vectors()} vectors")
+
+
+def _told(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The same, with their number on the screen."""
+    columns = SpinnerColumn(), TextColumn("{task.completed} items"), TimeElapsedColumn()
+    with Progress(*columns) as progress:
+        yield from progress.track(entries)
+
+
+def _search(arguments: argparse.Namespace, errors: list[str]) -> None:
+    name = digest(arguments.model or default())
+    index = Index.open(arguments.index, name)
+    where = dict(_pair(text) for text in arguments.where)
+    queries: dict[str, Item] = {}
+    for text in arguments.queries:
+        try:
+            queries[text] = read_argument(text)
+        except ValueError as error:
+            errors.append(str(error))
+    if arguments.together and queries:
+        queries = {" + ".join(queries): tuple(read_argument(text) for text in queries)}
+    if not queries:
+        return
+    vectors = load(arguments.model, arguments.device).embed([*queries.values()])
+    assert isinstance(vectors, torch.Tensor)
+    found = index.search(vectors.numpy(), arguments.k, arguments.senses, where)
+    for text, hits in zip(queries, found, strict=True):
+        for hit in hits:
+            told = {"query": text, **asdict(hit), "score": round(hit.score, 4)}
+            print(json.dumps(told, ensure_ascii=False))
+
+
+def _pair(text: str) -> tuple[str, str | int | float]:
+    """NAME=VALUE, where a value that is a number counts as one. Raises `ValueError`."""
+    name, found, value = text.partition("=")
+    if not found:
+        raise ValueError(f"--where must be NAME=VALUE, got {text!r}")
+    try:
+        number = json.loads(value)
+    except ValueError:
+        return name, value
+    return name, number if isinstance(number, int | float) else value

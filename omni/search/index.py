@@ -1,0 +1,218 @@
+"""An index: items that have vectors, found by vectors.
+
+Letters: Q queries, D width.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from omni.batch import SENSES
+from omni.search.catalogue import Catalogue
+from omni.search.matrix import Matrix
+from omni.search.neighbours import Found, exact
+
+if TYPE_CHECKING:
+    from omni.search.graph import Graph
+
+CATALOGUE, MATRIX = "catalogue.db", "vectors.f32"
+LARGE = 200_000
+"""rows from which a graph is worth its memory: fewer are looked at in some 10 ms"""
+UNIT = 1e-3
+"""how far from 1 the length of a vector may be"""
+TOGETHER = 4096
+"""items that are written at once"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is put into an index: a name that is its own, a unit vector a sense, metadata."""
+
+    name: str
+    vectors: Mapping[str, Float[np.ndarray, "D"]]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What is found: the item, the sense whose vector is near, and the dot product."""
+
+    id: int
+    name: str
+    sense: str
+    score: float
+    meta: Mapping[str, Any]
+
+
+class Index:
+    """The index in a folder, as it was when it was opened or last changed here.
+
+    Any number of processes may read while one writes.
+    """
+
+    def __init__(self, folder: Path, catalogue: Catalogue) -> None:
+        self.folder, self.catalogue = folder, catalogue
+        self.width, self.model = int(catalogue.about("width")), catalogue.about("model")
+        self.matrix = Matrix(folder / MATRIX, self.width)
+        self._all: tuple[tuple[int, int], np.ndarray] | None = None
+        """the state of the catalogue, and the rows that it then had"""
+        self._graph: Graph | None = None
+
+    @staticmethod
+    def create(folder: Path, width: int, model: str) -> "Index":
+        """An empty one. Raises `ValueError` where there is one.
+
+        `model` says what makes its vectors; those of another cannot be compared.
+        """
+        if (folder / CATALOGUE).exists():
+            raise ValueError(f"{folder} holds an index already: add to it, or delete it")
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {"width": str(width), "model": model}
+        return Index(folder, Catalogue(folder / CATALOGUE, about))
+
+    @staticmethod
+    def open(folder: Path, model: str | None = None) -> "Index":
+        """The one in a folder. Raises `ValueError` where there is none, or of another model."""
+        index = Index(folder, Catalogue(folder / CATALOGUE))
+        if model is not None and model != index.model:
+            raise ValueError(f"{folder} holds vectors of model {index.model}, not of {model}")
+        return index
+
+    def __len__(self) -> int:
+        """Items."""
+        return len(self.catalogue)
+
+    def add(self, entries: Iterable[Entry]) -> int:
+        """Puts in all of them, or none; how many. One whose name is there takes its place and id.
+
+        Raises `ValueError` for a vector that is not as said, and for an item without any.
+        """
+        count = 0
+        with self.catalogue.change():
+            rows, left = self.catalogue.rows, iter(entries)
+            while some := [*islice(left, TOGETHER)]:
+                for entry in some:
+                    self._check(entry)
+                    places = range(rows, rows := rows + len(entry.vectors))
+                    senses = dict(zip(entry.vectors, places, strict=True))
+                    self.catalogue.put(entry.name, entry.meta, senses)
+                vectors = np.stack([v for entry in some for v in entry.vectors.values()])
+                self.matrix.append(rows - len(vectors), vectors)
+                count += len(some)
+            self.matrix.sync()
+            self.catalogue.set_rows(rows)
+        return count
+
+    def delete(self, names: Iterable[str]) -> int:
+        """Forgets the items of these names; how many there were. Their rows stay in the file."""
+        with self.catalogue.change():
+            return self.catalogue.delete(names)
+
+    def search(
+        self,
+        queries: Float[np.ndarray, "Q D"],
+        k: int = 10,
+        senses: Sequence[str] = (),
+        where: Mapping[str, str | int | float] | None = None,
+    ) -> list[list[Hit]]:
+        """The `k` items nearest to each query, by the best of their vectors, best first.
+
+        `senses`: of the vectors that are looked at, none for all; `where`: metadata that an item
+        must have. Raises `ValueError` for queries that do not fit.
+        """
+        queries = np.ascontiguousarray(queries, np.float32)
+        if queries.ndim != 2 or queries.shape[1] != self.width:
+            raise ValueError(f"queries must be [Q, {self.width}], got {list(queries.shape)}")
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        rows = self.catalogue.allowed(senses, where) if senses or where else self._rows()
+        # An item is found by each of its vectors: so many rows hold k items at least.
+        scores, places = self._nearest(queries, k * max(1, len(senses or SENSES)), rows)
+        about = self.catalogue.describe([row for row in np.unique(places).tolist() if row >= 0])
+        return [
+            _hits(zip(some, at, strict=True), about, k)
+            for some, at in zip(scores.tolist(), places.tolist(), strict=True)
+        ]
+
+    def optimize(self) -> bool:
+        """Builds the graph anew over all rows where there are many; whether it did."""
+        rows = self.catalogue.rows
+        if rows < LARGE:
+            return False
+        older = [*self.folder.glob("graph-*.faiss")]
+        path = self.folder / f"graph-{rows}.faiss"
+        _graph().build(self.matrix.view(rows)).save(path)
+        for other in older:
+            if other != path:
+                other.unlink()
+        return True
+
+    def close(self) -> None:
+        """Gives its files back."""
+        self.catalogue.close()
+
+    def _rows(self) -> Int[np.ndarray, "R"]:
+        """All rows that belong to an item, read again only after a change."""
+        state = self.catalogue.state()
+        if self._all is None or self._all[0] != state:
+            self._all = state, self.catalogue.allowed()
+        return self._all[1]
+
+    def _nearest(
+        self, queries: Float[np.ndarray, "Q D"], k: int, rows: Int[np.ndarray, "R"]
+    ) -> Found:
+        """The best of some rows: by the graph as far as it goes, and exactly from there on."""
+        matrix = self.matrix.view(self.catalogue.rows)
+        graph = self._newest_graph() if len(rows) >= LARGE else None
+        if graph is None:
+            return exact(queries, matrix, k, rows)
+        edge = int(np.searchsorted(rows, len(graph)))
+        found = graph.search(queries, k, rows[:edge]), exact(queries, matrix, k, rows[edge:])
+        scores, places = (np.concatenate(pair, 1) for pair in zip(*found, strict=True))
+        order = (-scores).argsort(1, kind="stable")[:, :k]
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(places, order, 1)
+
+    def _newest_graph(self) -> "Graph | None":
+        """The graph over the most rows; one over rows that do not count is of another index."""
+        found = {int(p.stem.removeprefix("graph-")): p for p in self.folder.glob("graph-*.faiss")}
+        rows = max((n for n in found if n <= self.catalogue.rows), default=0)
+        if rows and (self._graph is None or len(self._graph) != rows):
+            self._graph = _graph().load(found[rows])
+        return self._graph if rows else None
+
+    def _check(self, entry: Entry) -> None:
+        if not entry.vectors:
+            raise ValueError(f"item {entry.name!r} must have a vector, has none")
+        for sense, vector in entry.vectors.items():
+            if sense not in SENSES:
+                known = ", ".join(SENSES)
+                raise ValueError(f"sense of {entry.name!r} must be one of {known}, got {sense!r}")
+            if vector.shape != (self.width,) or not abs(np.linalg.norm(vector) - 1) < UNIT:
+                raise ValueError(
+                    f"vector {sense!r} of {entry.name!r} must be of length 1 and {self.width} "
+                    f"numbers, has length {np.linalg.norm(vector):.4g} and {vector.shape}"
+                )
+
+
+def _graph() -> "type[Graph]":
+    """Imported late: faiss, the extra `search`, is for large indexes alone."""
+    try:
+        from omni.search.graph import Graph
+    except ImportError as error:
+        told = f"{LARGE:,} vectors and more need: pip install -e '.[search]' ({error})"
+        raise ValueError(told) from error
+    return Graph
+
+
+def _hits(found: Iterable[tuple[float, int]], about: dict, k: int) -> list[Hit]:
+    hits: dict[int, Hit] = {}
+    for score, row in found:
+        if row in about and about[row][0] not in hits:
+            item, name, sense, meta = about[row]
+            hits[item] = Hit(item, name, sense, score, meta)
+    return list(hits.values())[:k]

@@ -1,0 +1,112 @@
+"""What goes into an index: the files of a folder, or the samples of shards, as vectors a sense."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from omni.batch import Sample
+from omni.interface import Omni
+from omni.items import Audio, Item, Video, read
+from omni.pipeline.formats import IMAGES, SOUNDS
+from omni.pipeline.sample import read_samples
+from omni.pipeline.video import CONTAINERS
+from omni.search.index import Entry
+
+SENSES = {
+    **dict.fromkeys((*IMAGES, *CONTAINERS), "image"),
+    **dict.fromkeys(SOUNDS, "audio"),
+    "txt": "text",
+}
+"""sense of a file by its ending; a video is found as a picture is"""
+TOGETHER = 256
+"""items that are held and embedded at once"""
+SHOWN = 300
+"""characters of a text that the metadata keep"""
+
+Found = tuple[str, dict[str, Item], dict[str, Any]]
+"""name, what there is of each sense, metadata"""
+
+
+def embed(model: Omni, found: Iterable[Found]) -> Iterator[Entry]:
+    """The entries of an index, each sense embedded by itself."""
+    left = iter(found)
+    while some := [*islice(left, TOGETHER)]:
+        places = [(i, sense) for i, (_, items, _) in enumerate(some) for sense in items]
+        vectors = model.embed([some[i][1][sense] for i, sense in places]).numpy()
+        mine: list[dict[str, np.ndarray]] = [{} for _ in some]
+        for (i, sense), vector in zip(places, vectors, strict=True):
+            mine[i][sense] = vector
+        for (name, _, meta), of in zip(some, mine, strict=True):
+            yield Entry(name, of, meta)
+
+
+def look(source: Path, errors: list[str]) -> Iterator[Found]:
+    """The items of a folder of shards, or of files; what cannot be read goes into `errors`.
+
+    Files that differ in their endings alone are one item, as in a shard. Names are paths as given.
+    Raises `ValueError` where there is nothing to be found.
+    """
+    if not source.is_dir():
+        raise ValueError(f"{source} must be a folder of shards, or of pictures, sounds and texts")
+    splits = sorted({path.name.rsplit("-", 1)[0] for path in source.glob("*-*.tar")})
+    if splits:
+        for split in splits:
+            for sample in read_samples(str(source), split):
+                yield f"{split}/{sample.key}", *_of_sample(sample)
+        return
+    files = sorted(p for p in source.rglob("*") if p.suffix.lower()[1:] in SENSES and p.is_file())
+    if not files:
+        raise ValueError(f"{source} holds no shard SPLIT-*.tar and no file ending in one of "
+                         f"{', '.join(SENSES)}")  # fmt: skip
+    items: dict[str, list[Path]] = {}
+    for file in files:
+        items.setdefault(str(file.with_suffix("")), []).append(file)
+    for name, members in items.items():
+        if found := _of_files(members, errors):
+            paths = {sense: str(path) for sense, (path, _) in found.items()}
+            text = {"text": str(found["text"][1])[:SHOWN]} if "text" in found else {}
+            yield name, {sense: item for sense, (_, item) in found.items()}, paths | text
+
+
+def _of_files(files: list[Path], errors: list[str]) -> dict[str, tuple[Path, Item]]:
+    """The first file of each sense that can be read."""
+    found: dict[str, tuple[Path, Item]] = {}
+    for path in files:
+        sense = SENSES[path.suffix.lower()[1:]]
+        try:
+            item = read(path)
+        except ValueError as error:
+            errors.append(str(error))
+            continue
+        if item != "" and sense not in found:
+            found[sense] = path, item
+    return found
+
+
+def _of_sample(sample: Sample) -> tuple[dict[str, Item], dict[str, Any]]:
+    items: dict[str, Item] = {}
+    if sample.image is not None:
+        pictures = [*map(to_picture, sample.image.view(-1, *sample.image.shape[-3:]))]
+        items["image"] = pictures[0] if sample.image.ndim == 3 else Video(pictures)
+    if sample.audio is not None:
+        items["audio"] = Audio(sample.audio.numpy().astype(np.float32) / 32768, 16_000)
+    meta: dict[str, Any] = {k: v for k, v in sample.meta.items() if _is_plain(v)}
+    if sample.text:
+        items["text"] = sample.text
+        meta |= {"text": sample.text[:SHOWN], "language": sample.language}
+    return items, meta
+
+
+def to_picture(pixels: UInt8[Tensor, "3 H W"]) -> Image.Image:
+    """As they are in a shard."""
+    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+
+
+def _is_plain(value: Any) -> bool:
+    return not isinstance(value, Mapping | list)

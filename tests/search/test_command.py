@@ -1,0 +1,112 @@
+"""omni index on a user's own folder, and on shards."""
+
+import json
+import sys
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from omni.__main__ import main
+from omni.pipeline.synthetic import make_samples
+from omni.search import Index
+from omni.search.reading import look, to_picture
+
+Omni = Callable[..., tuple[int, list[str], str]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four things that have a picture, a recording and a name, and a damaged picture."""
+    made = tmp_path / "things"
+    (made / "below").mkdir(parents=True)
+    complete = (s for s in make_samples("test", 40) if None not in (s.image, s.audio, s.text))
+    for number, sample in enumerate(islice(complete, 4)):
+        stem = made / ("below" if number % 2 else "") / f"thing-{number}"
+        to_picture(sample.image).save(stem.with_suffix(".png"))
+        sound = sample.audio.numpy().astype(np.float32) / 32768
+        soundfile.write(stem.with_suffix(".wav"), sound, 16_000)
+        stem.with_suffix(".txt").write_text(sample.text)
+    (made / "broken.png").write_bytes(b"no picture")
+    return made
+
+
+@pytest.fixture
+def omni(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Omni:
+    """Runs `omni index`: the exit code, what was printed, and what was wrong."""
+
+    def run(action: str, *arguments: object) -> tuple[int, list[str], str]:
+        words = [action, *map(str, arguments)]
+        words += ["--model", str(tiny_run)] if action in ("build", "add", "search") else []
+        monkeypatch.setattr(sys, "argv", ["omni", "index", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return int(str(ended.value.code)), told.out.splitlines(), told.err
+
+    return run
+
+
+def test_a_folder_is_searched_by_any_sense_and_by_several(omni, folder, tmp_path) -> None:
+    index = tmp_path / "index"
+    code, out, wrong = omni("build", index, folder)
+    assert code == 2 and "broken.png" in wrong and wrong.count("\n") == 1
+    assert out[-1] == "4 added, 4 items, 12 vectors"
+    for ending, sense in (("png", "image"), ("wav", "audio"), ("txt", "text")):
+        stem = folder / "below/thing-1"
+        code, out, _ = omni("search", index, f"{stem}.{ending}", "-k", 2, "--senses", sense)
+        hits = [json.loads(line) for line in out]
+        assert code == 0 and len(hits) == 2
+        assert (hits[0]["name"], hits[0]["sense"]) == (str(stem), sense)
+        assert hits[0]["score"] == pytest.approx(1, abs=1e-3)
+        assert hits[0]["meta"]["image"] == f"{stem}.png"
+    together = omni("search", index, f"{stem}.png", f"{stem}.wav", "--together", "-k", 1)[1]
+    assert len(together) == 1 and json.loads(together[0])["name"] == str(stem)
+    text = json.loads(together[0])["meta"]["text"]
+    kept = omni("search", index, "anything", "--where", f"text={text}")[1]
+    assert {json.loads(line)["meta"]["text"] for line in kept} == {text}
+
+    Image.new("RGB", (32, 32), "blue").save(folder / "thing-0.png")
+    assert omni("add", index, folder)[1][-1] == "4 added, 4 items, 12 vectors"
+    assert omni("delete", index, folder / "thing-0", "nobody")[1] == ["1 deleted, 3 left"]
+    assert omni("optimize", index)[1] == ["not needed: there are too few vectors"]
+
+
+def test_what_cannot_be_done_is_one_line(omni, folder, tmp_path) -> None:
+    index = tmp_path / "index"
+    omni("build", index, folder)
+    for words, told in {
+        ("build", index, folder): "holds an index already",
+        ("add", index, tmp_path / "nowhere"): "must be a folder",
+        ("search", index, "a", "--where", "text"): "--where must be NAME=VALUE, got 'text'",
+        ("search", tmp_path, "a"): "holds no index",
+    }.items():
+        code, _, wrong = omni(*words)
+        assert code == 2 and told in wrong and wrong.count("\n") == 1
+    Index.open(index).close()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ValueError, match="holds no shard SPLIT-"):
+        next(look(empty, []))
+
+
+def test_shards_are_read_split_by_split(small_shards: Path) -> None:
+    found = {name: (items, meta) for name, items, meta in look(small_shards, [])}
+    assert {name.split("/")[0] for name in found} == {"train", "test"}
+    items, meta = next(iter(found.values()))
+    assert {*items} == {"image", "audio", "text"} and meta["text"] == items["text"]
+
+
+@pytest.fixture
+def small_shards(tmp_path: Path) -> Path:
+    from tests.training.trainer import write_world
+
+    path = Path(write_world(tmp_path / "world", 4))
+    (path / "train-000001.tar").rename(path / "test-000000.tar")
+    return path
