@@ -26,7 +26,7 @@ from rich.progress import track
 import omni
 from eval import submission
 from eval.corpus import picture
-from eval.metrics import nearest
+from eval.ranking import nearest
 from eval.submission import DEPTH, DIALECTS, Dialect
 from omni import Omni
 from omni.batch import Sample
@@ -36,8 +36,6 @@ from omni.pipeline.sample import read_samples
 LANGUAGE = "zh"
 BATCH = 64
 """samples that are decoded, and embedded or made, at once"""
-BLOCK = 256
-"""queries that are compared with the whole gallery at once"""
 Entry = tuple[Any, str]
 """what a line is about, and the line"""
 
@@ -74,9 +72,8 @@ def retrieve(model: Omni, data: str, split: str, dialect: Dialect) -> Iterator[E
     if len(images) < DEPTH or not texts:
         has = f"{len(images)} and {len(texts)}"
         raise ValueError(f"{data} ({split}) must hold {DEPTH} images and a query, it has {has}")
-    queries = model.embed([*texts.values()])
-    best = nearest(queries, torch.cat(vectors), DEPTH, BLOCK).tolist()
-    for query, row in zip(texts, best, strict=True):
+    _, best = nearest(model.embed([*texts.values()]), torch.cat(vectors), DEPTH)
+    for query, row in zip(texts, best.tolist(), strict=True):
         found = dict(zip(dialect, (query, [images[place] for place in row]), strict=True))
         yield query, json.dumps(found)
 
@@ -111,9 +108,9 @@ def draw(model: Omni, data: str, split: str, seed: int) -> Iterator[Entry]:
 
 
 def encode(made: PIL.Image.Image) -> str:
-    """A PNG in URL-safe base64."""
+    """A PNG in base64, in the alphabet of the official baseline."""
     made.save(file := io.BytesIO(), "PNG")
-    return base64.urlsafe_b64encode(file.getvalue()).decode()
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def write(

@@ -57,6 +57,8 @@ TABLES = [
 
 
 def card(results: Mapping[str, Score]) -> dict[str, Score]:
-    """Our own figures of what OPT tells of, and those that it published."""
-    ours = {name: score for name, score in results.items() if name.rpartition("/")[0] in SHOWN}
-    return ours | PUBLISHED
+    """Our figures of what OPT tells of and those that it published, where these are among them."""
+    if not results.keys() & PUBLISHED.keys():
+        return {}
+    shown = SHOWN | {name.rpartition("/")[0] for name in PUBLISHED}
+    return {name: score for name, score in results.items() if name.rpartition("/")[0] in shown}

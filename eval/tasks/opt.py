@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from eval.bench import Bench
 from eval.metrics import Score
+from eval.opt import PUBLISHED
 from eval.tasks.caption import caption
 from eval.tasks.draw import draw
 from eval.tasks.retrieval import retrieval
@@ -11,6 +12,7 @@ from eval.tasks.transcribe import transcribe
 
 
 def opt(bench: Bench) -> Iterator[tuple[str, Score]]:
-    """All that retrieval, caption, transcribe and draw measure; nothing is measured for OPT."""
+    """All that retrieval, caption, transcribe and draw measure, and what OPT published."""
     for task in (retrieval, caption, transcribe, draw):
         yield from task(bench)
+    yield from PUBLISHED.items()
