@@ -11,9 +11,12 @@ from torch import Tensor
 
 from eval.classes import Classes
 from eval.corpus import Corpus, Item, choose, item, noisy, picture
+from eval.embedder import Embedder
 from eval.folder import Folder
 from eval.judge import SETTINGS, Judge, load_or_train
 from eval.labels import Labels
+from eval.protocol import Protocol
+from eval.ranks import first_alone
 from eval.shards import Shards
 from omni import Omni
 from omni.batch import Sample
@@ -50,7 +53,7 @@ class Bench:
     """A model on the bench.
 
     Attributes:
-        model: the model to measure.
+        model: the model to measure: one that embeds at least.
         control: the same architecture and tokenizer with fresh weights.
         data: the samples, the files of a folder of classes, or packed shards of any data set.
         judges: folder in which trained judges are kept.
@@ -59,10 +62,11 @@ class Bench:
         snr: signal-to-noise ratio in dB of the noisy speech.
         note: told what is going on, for a progress display.
         examples: filled by the tasks, shown by the report.
+        protocol: stated by the task that runs, of all its figures.
     """
 
-    model: Omni
-    control: Omni
+    model: Embedder
+    control: Embedder
     data: Corpus | Folder | Shards
     judges: Path
     seed: int = 0
@@ -70,8 +74,21 @@ class Bench:
     snr: float = 0.0
     note: Callable[[str], None] = print
     examples: list[Example] = field(default_factory=list)
+    protocol: Protocol = field(default_factory=Protocol)
     _judges: dict[str, Judge] = field(default_factory=dict)
     _vectors: dict[tuple, Tensor] = field(default_factory=dict)
+
+    @property
+    def omni(self) -> Omni:
+        """The model, of one of our runs: it also writes, draws, speaks and compares."""
+        assert isinstance(self.model, Omni)
+        return self.model
+
+    @property
+    def fresh(self) -> Omni:
+        """The control of `omni`."""
+        assert isinstance(self.control, Omni)
+        return self.control
 
     @property
     def corpus(self) -> Corpus:
@@ -94,9 +111,10 @@ class Bench:
         """The judge of `image` or `audio`: trained on first use, then read from `judges`."""
         if sense not in self._judges:
             settings = SETTINGS[sense]
-            self._judges[sense] = load_or_train(
-                settings, self.corpus, self.judges, self.seed, self.note
-            )
+            with first_alone():
+                self._judges[sense] = load_or_train(
+                    settings, self.corpus, self.judges, self.seed, self.note
+                )
         return self._judges[sense]
 
     def item(self, sample: Sample, senses: str) -> Item:
@@ -117,16 +135,16 @@ class Bench:
         """A few of the samples, and what the control makes from their `source`."""
         few = choose(samples, CONTROLS, self.seed)
         queries = [self.item(s, source) for s in few]
-        return few, self.control.generate(queries, to=to, seed=self.seed, direct=direct)
+        return few, self.fresh.generate(queries, to=to, seed=self.seed, direct=direct)
 
     def vectors(
-        self, model: Omni, key: tuple[str, str], samples: Sequence[Sample], make: Callable
+        self, model: Embedder, key: tuple[str, str], samples: Sequence[Sample], make: Callable
     ) -> Float[Tensor, "N D"]:
         """Embeddings of `make(sample)` for all samples, computed once per model and `key`."""
         return self.embed(model, key, ([make(s) for s in some] for some in [samples]))
 
     def embed(
-        self, model: Omni, key: tuple[str, str], blocks: Iterable[list[Item]]
+        self, model: Embedder, key: tuple[str, str], blocks: Iterable[list[Item]]
     ) -> Float[Tensor, "N D"]:
         """Embeddings of items that come a few at a time, computed once per model and `key`."""
         place = (id(model), *key)

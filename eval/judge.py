@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -51,11 +51,15 @@ SETTINGS = {
 
 @dataclass
 class Judge:
-    """A trained classifier of one sense; `concepts` are its outputs."""
+    """A trained classifier of one sense; `concepts` are its outputs.
+
+    `weights` is the sha256 of the file that keeps it.
+    """
 
     sense: str
     network: nn.Module
     concepts: list[str]
+    weights: str = ""
 
     @torch.no_grad()
     def name(self, items: Sequence[Item], batch_size: int = 256) -> list[str]:
@@ -139,7 +143,7 @@ def load_or_train(
         if about["key"] == key and about["sha256"] == sha256(weights):
             network = NETWORKS[config.sense]([corpus.names[c] for c in about["concepts"]])
             network.load_state_dict(load_file(weights))
-            return Judge(config.sense, network.eval(), about["concepts"])
+            return Judge(config.sense, network.eval(), about["concepts"], about["sha256"])
 
     usable = [s for s in corpus.train if getattr(s, config.sense) is not None]
     start = time.perf_counter()
@@ -159,7 +163,7 @@ def load_or_train(
     about = {"key": key, "sha256": sha256(partial), "seconds": seconds, "concepts": judge.concepts}
     described.write_text(json.dumps(about))
     os.replace(partial, weights)  # weights appear whole, and after their description
-    return judge
+    return replace(judge, weights=about["sha256"])
 
 
 def code_digest() -> str:

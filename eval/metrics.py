@@ -13,7 +13,7 @@ class Score:
 
     `n` is the number of queries, `gallery` the number of items to choose from (None where nothing
     is chosen), `seed` keys bootstrap, noise, subsets and sampling; `protocol` names any condition
-    beyond the task's own.
+    beyond the task's own. `task` is the one that measured it, whose protocol is stated once.
     """
 
     value: float
@@ -23,10 +23,15 @@ class Score:
     gallery: int | None
     seed: int
     protocol: str = ""
+    task: str = ""
 
     def to_json(self) -> dict:
-        """The fields as a dictionary, without an empty `protocol`."""
-        return {k: v for k, v in asdict(self).items() if k != "protocol" or v}
+        """The fields as a dictionary, without empty texts."""
+        return {k: v for k, v in asdict(self).items() if v != ""}
+
+
+INTERVAL = "95 %, percentile bootstrap over queries, 1,000 resamples"
+"""of every figure that is no closed form; see `bootstrap`"""
 
 
 def bootstrap(

@@ -10,6 +10,7 @@ from eval.bench import Example
 from eval.corpus import SENSES
 from eval.figures import curves, media
 from eval.metrics import Score
+from eval.protocol import lines
 from eval.table import CONTROLS, Results, Table, figure, head, interval, protocol, tables
 
 WORDS = {"text": "name", "image": "picture", "audio": "speech"}
@@ -73,7 +74,7 @@ def report(run: Path, results: Results, meta: Mapping, examples: Sequence[Exampl
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>omni: {escape(meta['config'])}</title><style>{style}</style></head><body><main>"
-        f"{''.join(parts)}{every_figure(results)}{footer(meta)}"
+        f"{''.join(parts)}{every_figure(results)}{stated(meta)}{footer(meta)}"
         f"</main><script>{SCRIPT}</script></body></html>\n"
     )
 
@@ -91,7 +92,7 @@ def header(results: Results, meta: Mapping) -> str:
     return (
         f"<h1>{escape(meta['config'])}</h1>"
         f'<p class="lead">{lead(meta)} '
-        f"Measured at step {meta['step']:,}.</p>"
+        + (f"Measured at step {meta['step']:,}.</p>" if "step" in meta else "</p>")
         + (f'<dl class="facts">{"".join(facts)}</dl>' if facts else "")
         + f'<div class="protocol"><p>{escape(protocol(meta))}</p></div>'
     )
@@ -99,6 +100,8 @@ def header(results: Results, meta: Mapping) -> str:
 
 def lead(meta: Mapping) -> str:
     """What the model is, by what was asked of it."""
+    if "step" not in meta:
+        return "A known model, measured by the same code as our own."
     for tasks, words in (
         (("classify",), CLASSES),
         (("answer",), QUESTIONS),
@@ -222,6 +225,16 @@ def every_figure(results: Results) -> str:
         f'<th class="text">protocol</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
         "</details>"
     )
+
+
+def stated(meta: Mapping) -> str:
+    """The protocol that the run states, and that of each task."""
+    rows = "".join(
+        f'<tr><th scope="row" class="text">{escape(name)}</th><td class="text">{escape(told)}</td>'
+        "</tr>"
+        for name, told in lines(meta)
+    )
+    return f'<h2>Protocol</h2><div class="wide"><table><tbody>{rows}</tbody></table></div>'
 
 
 def footer(meta: Mapping) -> str:

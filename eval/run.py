@@ -1,33 +1,57 @@
-"""Command line of the evaluation: `python -m eval.run [RUN] [TASK ...]`.
+"""Command line of the evaluation: `python -m eval.run [MODEL] [TASK ...]`.
 
-Writes RUN/results.json (every figure, and what it was measured on), RUN/results.md and
-RUN/report.html, and prints the main tables. A second run reads the judges that the first trained.
+MODEL is the folder of a run or, to calibrate, a known model (see `eval.adapters`). Writes
+results.json (every figure, and what it was measured on), results.md and report.html into the run,
+or into --out, and prints the main tables. A second run reads the judges that the first trained.
+By `torchrun --nproc-per-node N -m eval.run` several processes share the work.
 """
 
 import argparse
 import json
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 import omni
+from eval import adapters, ranks
 from eval.bench import Bench
 from eval.corpus import SPLITS, Corpus
+from eval.embedder import Adapter
 from eval.folder import Folder
 from eval.judge import sha256
-from eval.metrics import Score
+from eval.metrics import INTERVAL, Score
+from eval.protocol import Protocol, commit
 from eval.report import write_report
-from eval.shards import Shards, UnfitError
+from eval.shards import Shards
 from eval.table import markdown, tables, terminal
-from eval.tasks import BENCHMARKS, FOLDERS, KNOWN, ON_REQUEST, QUESTIONS, STAMPS, TASKS
+from eval.tasks import (
+    BENCHMARKS,
+    FOLDERS,
+    KNOWN,
+    ON_REQUEST,
+    QUESTIONS,
+    STAMPS,
+    TASKS,
+    VECTORS,
+)
 from eval.tasks.answer import SPLIT as ASKED
 from eval.tasks.stamps import SPLITS as STAMP_SPLITS
 from omni.pipeline.reader import SampleError
@@ -49,13 +73,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exits with code 2."""
-        self.exit(2, f"eval: {message}\n")
+        self.exit(2, None if ranks.RANK else f"eval: {message}\n")
 
 
 def parser() -> Parser:
     """The arguments."""
     built = Parser(prog="python -m eval.run", description="Measures a trained model.")
-    built.add_argument("run", nargs="?", default="runs/demo", help="folder of the run")
+    known = f"folder of the run, or a known model: {', '.join(adapters.FORMS)}"
+    built.add_argument("run", nargs="?", default="runs/demo", metavar="model", help=known)
     tasks = (
         f"of {', '.join(TASKS)}, or all of these; {', '.join(ON_REQUEST)}; of stamps "
         f"(--data data/stamps) {', '.join(STAMPS)}; of a folder SPLIT/CLASS/FILE (--data FOLDER) "
@@ -65,6 +90,7 @@ def parser() -> Parser:
     built.add_argument("tasks", nargs="*", metavar="task", help=tasks)
     built.add_argument("--data", default="data/sample", help="folder of the shards, or classes")
     built.add_argument("--split", help="of any data set: test, or else val")
+    built.add_argument("--out", help="folder of results and report; that of the run")
     built.add_argument("--seed", type=int, default=0, help="subsets, noise, sampling, bootstrap")
     built.add_argument("--limit", type=int, default=256, help="items made a direction")
     built.add_argument("--vocoder", help="SpeechT5HifiGan in place of Griffin-Lim")
@@ -77,24 +103,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures the tasks and writes the three files."""
     parse = parser()
     given = parse.parse_args(arguments)
-    for task in given.tasks:
-        if task not in KNOWN:
-            parse.error(f"task must be one of {', '.join(KNOWN)}, got {task!r}")
-    tasks = given.tasks or list(TASKS)
-    splits, *others = [splits for names, splits in WORLDS if {*tasks} & {*names}]
-    if others:
-        parse.error(
-            f"{', '.join(tasks)}: some of these are measured apart, on data of another kind"
-        )
-    if given.limit < 1:
-        parse.error(f"--limit must be at least 1, got {given.limit}")
-    if not (run := Path(given.run)).is_dir():
-        parse.error(f"{run} is no folder of a run: train one, or name another")
+    tasks = asked(parse, given)
+    known, run = adapters.is_adapter(given.run), Path(given.run)
+    splits = next(splits for names, splits in WORLDS if {*tasks} & {*names})
+    run = Path("runs") / slug(given.run) if known else run
     out, weights = (run, run) if given.step is None else at(run, given.step)
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     try:
         data = open_data(given.data, splits, tasks, given.split)
-        model = omni.load(weights, vocoder=given.vocoder)
+        if known:
+            model = adapters.load(given.run, ranks.device())
+        else:
+            model = omni.load(weights, ranks.device(), given.vocoder)
     except (ValueError, OSError) as error:
         parse.error(" ".join(str(error).split()))
     bench = Bench(
@@ -106,16 +126,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
         limit=given.limit,
         snr=given.snr,
     )
-    console = Console()
+    console = Console(quiet=ranks.RANK > 0)
     try:
-        results, seconds = measure_all(bench, tasks, console)
-    except (UnfitError, SampleError) as error:
-        parse.error(str(error))
-    meta = describe(weights, bench, seconds, list(arguments or sys.argv[1:]))
+        with ranks.joined():
+            results, meta = measure_all(bench, tasks, console)
+    except (
+        ValueError,
+        SampleError,
+    ) as error:  # perhaps of an item that this process alone was dealt
+        parse.exit(2, f"eval: {' '.join(str(error).split())}\n")
+    if ranks.RANK:
+        return
+    meta = describe(given.run, weights, bench, list(arguments or sys.argv[1:])) | meta
+    out = Path(given.out or out)
     write(out, results, meta, bench)
     for table in tables(results):
         console.print(terminal(table))
-    console.print(f"{sum(seconds.values()):.0f} s; report: {out / 'report.html'}")
+    console.print(f"{sum(meta['seconds'].values()):.0f} s; report: {out / 'report.html'}")
+
+
+def asked(parse: Parser, given: argparse.Namespace) -> list[str]:
+    """The tasks, if they go together and the model can be asked for them."""
+    for task in given.tasks:
+        if task not in KNOWN:
+            parse.error(f"task must be one of {', '.join(KNOWN)}, got {task!r}")
+    known = adapters.is_adapter(given.run)
+    tasks = given.tasks or [task for task in TASKS if task in VECTORS or not known]
+    if known and (others := [task for task in tasks if task not in VECTORS]):
+        parse.error(f"{given.run} embeds only, and {others[0]} asks for more: a run of ours")
+    if known and given.step is not None:
+        parse.error(f"--step is of a run's checkpoints; {given.run} is a known model")
+    if sum(not {*tasks}.isdisjoint(names) for names, _ in WORLDS) > 1:
+        parse.error(
+            f"{', '.join(tasks)}: some of these are measured apart, on data of another kind"
+        )
+    if given.limit < 1:
+        parse.error(f"--limit must be at least 1, got {given.limit}")
+    if not known and not Path(given.run).is_dir():
+        parse.error(f"{given.run} is no folder of a run: train one, or name another")
+    return tasks
 
 
 def at(run: Path, step: int) -> tuple[Path, Path]:
@@ -138,33 +187,42 @@ def open_data(
 
 def measure_all(
     bench: Bench, tasks: Sequence[str], console: Console
-) -> tuple[dict[str, Score], dict[str, float]]:
-    """All figures by name, and the seconds that each task took."""
-    results, seconds = {}, {}
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+) -> tuple[dict[str, Score], dict[str, Any]]:
+    """All figures by name; the seconds that each task took, and the protocol that it states."""
+    results, seconds, protocols = {}, {}, {}
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
         for task in tasks:
             row, start = progress.add_task(task, total=None), time.perf_counter()
             bench.note = lambda text, row=row, task=task: progress.update(
                 row, description=f"{task}: {text}"
             )
+            bench.protocol = Protocol()
+            told = partial(show, progress, row)
+            bench.model.spread = bench.control.spread = partial(ranks.spread, told=told)
             for name, score in KNOWN[task](bench):
-                results[name] = score
+                stated = bench.protocol.task or task
+                results[name] = replace(score, task=stated)
+                protocols[stated] = bench.protocol.to_json()
                 bench.note(f"{name} {score.value:.3f}")
             seconds[task] = round(time.perf_counter() - start, 1)
             progress.update(row, total=1, completed=1, description=f"{task} {seconds[task]} s")
-    return results, seconds
+    return results, {"seconds": seconds, "protocols": protocols}
 
 
-def describe(
-    run: Path, bench: Bench, seconds: dict[str, float], arguments: Sequence[str]
-) -> dict[str, Any]:
-    """What the figures were measured on: model, data, machine, and the command."""
-    config = bench.model.config
+def show(progress: Progress, row: TaskID, done: int, total: int) -> None:
+    """How many of the batches are done."""
+    progress.update(row, completed=done, total=total)
+
+
+def describe(name: str, weights: Path, bench: Bench, arguments: Sequence[str]) -> dict[str, Any]:
+    """What the figures were measured on: model, data, code, machine, and the command."""
     return {
-        "config": config.name,
-        **checkpoint(run),
-        "trained_with_seed": config.train.seed,
+        "model": name,
+        **trained(weights, bench),
+        "commit": commit(),
+        "processes": ranks.COUNT,
+        "interval": INTERVAL,
         "seed": bench.seed,
         "limit": bench.limit,
         "snr": bench.snr,
@@ -175,9 +233,21 @@ def describe(
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "seconds": seconds,
         "command": " ".join(["python -m eval.run", *arguments]),
     }
+
+
+def trained(run: Path, bench: Bench) -> dict[str, Any]:
+    """What the model is called, and which weights it has; of a run, how it was trained, too."""
+    if isinstance(bench.model, Adapter):
+        return {"config": bench.model.name, "weights": bench.model.weights}
+    config = bench.omni.config
+    return {"config": config.name, **checkpoint(run), "trained_with_seed": config.train.seed}
+
+
+def slug(name: str) -> str:
+    """The name of a known model as that of a folder."""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def checkpoint(run: Path) -> dict[str, Any]:

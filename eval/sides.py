@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eval.bench import Bench
+from eval.embedder import Embedder
 from eval.shards import BLOCK, Entry, Shards
-from omni import Omni
 from omni.items import Item
 
 
@@ -42,7 +42,7 @@ def numbered(shards: Shards) -> dict[str, int]:
     return {thing: i for i, thing in enumerate(dict.fromkeys(e.thing for e in shards.entries()))}
 
 
-def side(bench: Bench, model: Omni, senses: str) -> Side | None:
+def side(bench: Bench, model: Embedder, senses: str) -> Side | None:
     """The items that are there in `senses`, joined by +; None without any.
 
     Texts that are the same are one item, and so is a picture that several samples hold. Of several

@@ -8,6 +8,7 @@ import rich.box
 import rich.table
 
 from eval import benchmarks, opt
+from eval import protocol as card
 from eval.metrics import Score
 from eval.tasks.steps import STEPS
 
@@ -158,7 +159,8 @@ def markdown(results: Results, meta: Mapping) -> str:
 
     R@k, exact, CER, judged and share are in percent.
     """
-    lines = [f"# {meta['config']} at step {meta['step']}", ""]
+    step = f" at step {meta['step']}" if "step" in meta else ""
+    lines = [f"# {meta['config']}{step}", ""]
     for table in tables(results):
         heads = [" ".join(head(*column)) for column in table.columns]
         lines += [f"## {table.title}", "", f"| direction | {' | '.join(heads)} |"]
@@ -171,7 +173,8 @@ def markdown(results: Results, meta: Mapping) -> str:
                 cells.append(value + (f" <sub>{small}</sub>" if small else ""))
             lines.append(f"| {row.label} | {' | '.join(cells)} |")
         lines.append("")
-    lines += [f"{protocol(meta)}", "", f"`{meta['command']}`", ""]
+    stated = [f"- {name}: {words}" for name, words in card.lines(meta)]
+    lines += [protocol(meta), "", *stated, "", f"`{meta['command']}`", ""]
     return "\n".join(lines)
 
 

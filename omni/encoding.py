@@ -1,6 +1,6 @@
 """Items to what the network makes of them: the half of a model that all verbs share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -26,7 +26,12 @@ def pick_device(name: str) -> torch.device:
 
 
 class Encoding:
-    """A network, ready to read, and all that it takes to show it something."""
+    """A network, ready to read, and all that it takes to show it something.
+
+    Attributes:
+        spread: runs a function on each of the batches, in their order: `map`, or another that
+            deals them out to several processes.
+    """
 
     def __init__(
         self, network: Network, tokenizer: Tokenizer, config: Config, device: str = "auto"
@@ -34,6 +39,7 @@ class Encoding:
         self.device = pick_device(device)
         self.network = network.to(self.device).eval()
         self.tokenizer, self.config = tokenizer, config
+        self.spread: Callable[[Callable, Sequence], Iterable] = map
 
     def _half(self) -> torch.autocast:
         """What the decoders run in: the precision of the training."""
@@ -55,7 +61,7 @@ class Encoding:
         for i, tokens in zip(
             wordless, self._each([samples[i] for i in wordless], apart), strict=True
         ):
-            found[i] = tokens
+            found[i] = Tokens(tokens.x.to(self.device), tokens.mask.to(self.device))
         return found
 
     def _ids(self, text: str) -> Int[Tensor, "L"]:
@@ -70,13 +76,20 @@ class Encoding:
         for index, sample in enumerate(samples):
             senses = tuple(s for s in sorted(SENSES) if getattr(sample, s) is not None)
             groups.setdefault((senses, num_frames(sample)), []).append(index)
+        batches = [
+            (senses, frames, some.tolist())
+            for (senses, frames), members in groups.items()
+            for some in torch.tensor(members).split(max(1, CHUNK // frames))
+        ]
+
+        def run(batch: tuple[tuple[str, ...], int, list[int]]) -> list:
+            senses, frames, indices = batch
+            chosen = [samples[i] for i in indices]
+            return make({s: self._encode(s, chosen, frames) for s in senses}, indices)
+
         answers: dict[int, Any] = {}
-        for (senses, frames), members in groups.items():
-            for some in torch.tensor(members).split(max(1, CHUNK // frames)):
-                indices = some.tolist()
-                chosen = [samples[i] for i in indices]
-                tokens = {s: self._encode(s, chosen, frames) for s in senses}
-                answers.update(zip(indices, make(tokens, indices), strict=True))
+        for (_, _, indices), made in zip(batches, self.spread(run, batches), strict=True):
+            answers.update(zip(indices, made, strict=True))
         return [answers[index] for index in range(len(samples))]
 
     def _encode(self, sense: str, samples: list[Sample], frames: int) -> Tokens:

@@ -55,6 +55,8 @@ def default() -> str:
 class Omni(Encoding):
     """A model ready for use; every method takes one item or a list and answers in kind."""
 
+    senses: frozenset[str] = frozenset(SENSES)
+
     def __init__(
         self,
         network: Network,
@@ -160,16 +162,17 @@ class Omni(Encoding):
         self, pairs: list[tuple[Tokens | None, Int[Tensor, "L"] | None]], code: int
     ) -> Float[Tensor, "P"]:
         """How likely each text is for what it comes with: the logarithm."""
-        found = []
-        for some in (pairs[start : start + PAIRS] for start in range(0, len(pairs), PAIRS)):
+
+        def score(start: int) -> Tensor:
+            some = pairs[start : start + PAIRS]
             memory = stack([tokens for tokens, _ in some if tokens is not None])
             texts = [ids for _, ids in some if ids is not None]
             ids = pad_sequence(texts, batch_first=True).to(self.device)
             languages = torch.full((len(some),), code, device=self.device)
             with self._half():
-                likely = sampling.log_likelihood(self.network, memory, ids, languages)
-            found.append(likely.cpu())
-        return torch.cat(found)
+                return sampling.log_likelihood(self.network, memory, ids, languages).cpu()
+
+        return torch.cat([*self.spread(score, range(0, len(pairs), PAIRS))])
 
     def generate(
         self,

@@ -40,4 +40,6 @@ BENCHMARKS = {
 """of packed shards of any data set"""
 QUESTIONS = {"answer": answer}
 """of shards whose samples have answers"""
+VECTORS = {"retrieval", "classify", "search", "search1k"}
+"""those that ask for vectors only: of any model that embeds"""
 KNOWN = TASKS | ON_REQUEST | STAMPS | FOLDERS | BENCHMARKS | QUESTIONS

@@ -11,6 +11,7 @@ from eval import vqa
 from eval.bench import Bench
 from eval.corpus import item, keyed
 from eval.metrics import Score, measure
+from eval.protocol import Protocol, settings
 from omni.batch import Sample
 from omni.items import Item
 from omni.pipeline.dataset import Dataset
@@ -30,6 +31,13 @@ def answer(bench: Bench) -> Iterator[tuple[str, Score]]:
     Controls: an untrained network; `blind`, without what is asked about; `shuffled`, with what
     another question is about; and always the commonest answer of training (chance).
     """
+    bench.protocol = Protocol(
+        task="answer",
+        references=f"exact: the commonest answer; VQA: all, where there are {PEOPLE}",
+        normalizer="VQA",
+        decoding=settings("candidates") | {"search": "beam, the likeliest"},
+        limit=bench.limit,
+    )
     common = [text for text, _ in answers(bench).most_common(CHOICES)]
     kinds: dict[str, list[Sample]] = {}
     for sample in questions(bench):
@@ -40,10 +48,10 @@ def answer(bench: Bench) -> Iterator[tuple[str, Score]]:
         asked = [item(sample, source) for sample in samples]
         others = [other(*pair, source) for pair in zip(samples, turned(samples), strict=True)]
         runs = [
-            ("", bench.model, asked),
-            ("untrained/", bench.control, asked),
-            ("blind ", bench.model, texts),
-            ("shuffled ", bench.model, others),
+            ("", bench.omni, asked),
+            ("untrained/", bench.fresh, asked),
+            ("blind ", bench.omni, texts),
+            ("shuffled ", bench.omni, others),
         ]
         for told, model, items in runs:
             control, condition = (told, "") if told.endswith("/") else ("", told)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from eval.bench import Answer, Bench, Example
 from eval.corpus import SPLITS, choose
 from eval.metrics import Score, edits, error_rate, exactly, matches, measure
+from eval.protocol import BEAMS, Protocol, settings
 
 
 def caption(bench: Bench) -> Iterator[tuple[str, Score]]:
@@ -14,13 +15,19 @@ def caption(bench: Bench) -> Iterator[tuple[str, Score]]:
 
 
 def spell(bench: Bench, task: str, split: str, source: str) -> Iterator[tuple[str, Score]]:
-    """Exact match and CER of the text generated from `source`, by greedy or keyed decoding.
+    """Exact match and CER of the text generated from `source`, by beam search.
 
     Text is compared in lower case with single spaces. Chance is the pick of one name out of all.
     """
+    bench.protocol = Protocol(
+        task=task,
+        references="one, its name",
+        normalizer="lower case, single spaces",
+        decoding=settings("candidates") | {"search": BEAMS},
+    )
     samples = bench.corpus.queries(split)
     truths = [sample.text or "" for sample in samples]
-    answers = bench.model.generate(
+    answers = bench.omni.generate(
         [bench.item(sample, source) for sample in samples], to="text", seed=bench.seed
     )
     right = matches(answers, truths)

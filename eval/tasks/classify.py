@@ -21,10 +21,11 @@ from torch import Tensor
 
 from eval.bench import Bench
 from eval.classes import Classes
+from eval.embedder import Embedder
 from eval.metrics import Score, exactly, measure
+from eval.protocol import Protocol
 from eval.ranking import ranks
 from eval.shards import FOLDS
-from omni import Omni
 
 DEPTHS = (1, 5)
 STRENGTHS = tuple(10.0**power for power in range(-2, 6))
@@ -40,6 +41,11 @@ def classify(bench: Bench) -> Iterator[tuple[str, Score]]:
     Where there are folds, each is tested, and `folds` is the mean over all their files.
     """
     source = bench.classes
+    bench.protocol = Protocol(
+        task="classify",
+        references="one, the class of the file or sample",
+        templates=tuple(source.templates),
+    )
     truths = {tested: np.array(source.labels[tested]) for tested in source.trials}
     size, suffix = len(source.classes), f"classify/{source.sense}->class"
     for prefix, model in (("", bench.model), ("untrained/", bench.control)):
@@ -62,7 +68,7 @@ def classify(bench: Bench) -> Iterator[tuple[str, Score]]:
 
 
 def measured(
-    bench: Bench, source: Classes, model: Omni, shuffled: bool
+    bench: Bench, source: Classes, model: Embedder, shuffled: bool
 ) -> Iterator[tuple[str, dict[str, "Trial"]]]:
     """What is right in each trial, by metric; with `shuffled` also the probe of shuffled labels."""
     splits = dict.fromkeys(s for name, known in source.trials.items() for s in (name, *known))
@@ -94,7 +100,7 @@ class Trial(NamedTuple):
     told: str
 
 
-def centres(model: Omni, source: Classes) -> Float[Tensor, "C D"]:
+def centres(model: Embedder, source: Classes) -> Float[Tensor, "C D"]:
     """The unit vector of each class."""
     prompts = [
         [prompt.replace("{}", name) for name in names for prompt in source.templates]
@@ -105,7 +111,7 @@ def centres(model: Omni, source: Classes) -> Float[Tensor, "C D"]:
     return torch.nn.functional.normalize(torch.stack(means), dim=1)
 
 
-def labelled(bench: Bench, model: Omni, source: Classes, split: str) -> Labelled:
+def labelled(bench: Bench, model: Embedder, source: Classes, split: str) -> Labelled:
     """What a probe learns from, or is tested on."""
     vectors = bench.embed(model, (split, f"{source.sense} by class"), source.items(split))
     return vectors.numpy(), np.array(source.labels[split])

@@ -9,6 +9,7 @@ from dataclasses import replace
 from eval.bench import CONTROLS, Bench
 from eval.captioning import LANGUAGES, figures
 from eval.metrics import Score
+from eval.protocol import BEAMS, Protocol, settings
 from eval.shards import Entry, UnfitError, few
 from eval.sides import holding
 from omni import Omni
@@ -16,6 +17,12 @@ from omni import Omni
 
 def describe(bench: Bench) -> Iterator[tuple[str, Score]]:
     """BLEU, ROUGE-L and CIDEr-D of the model; of an untrained one, and with others' references."""
+    bench.protocol = Protocol(
+        task="describe",
+        references="all of the same thing in the language",
+        decoding=settings("candidates") | {"search": BEAMS},
+        limit=bench.limit,
+    )
     shards, some = bench.shards, False
     truths: dict[tuple[str, str], dict[str, None]] = {}
     for entry in shards.entries():
@@ -25,8 +32,8 @@ def describe(bench: Bench) -> Iterator[tuple[str, Score]]:
     for source, language, every in (one for one in found if one[1] in LANGUAGES):
         chosen, some = few(every, bench.limit, bench.seed), True
         part = few(chosen, CONTROLS, bench.seed)
-        answers = written(bench, bench.model, chosen, source, language)
-        made = written(bench, bench.control, part, source, language)
+        answers = written(bench, bench.omni, chosen, source, language)
+        made = written(bench, bench.fresh, part, source, language)
         name = f"{shards.split}/describe/{source}->{spoken('text', language)}"
         half = len(chosen) // 2  # away, since the neighbours may be of the same thing
         runs = [("", answers, chosen), ("untrained/", made, part)]

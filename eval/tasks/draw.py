@@ -7,6 +7,7 @@ import numpy as np
 from eval.bench import Answer, Bench, Example
 from eval.corpus import choose, concept, item
 from eval.metrics import Score, exactly, measure, share
+from eval.protocol import Protocol, settings
 
 
 def draw(bench: Bench) -> Iterator[tuple[str, Score]]:
@@ -30,12 +31,23 @@ def judged(
     reals = [item(sample, target) for sample in samples]
     real = np.array(judge.name(reals)) == concepts
     classes = len(judge.concepts)
-    yield f"real/{split}/{target}/judged", measure(real, bench.seed, gallery=classes)
+    score = measure(real, bench.seed, gallery=classes)
+    known = bench.protocol.judge_real if bench.protocol.task == task else {}
+    vocoder = "Griffin-Lim" if bench.omni.vocoder is None else "SpeechT5HifiGan"
+    bench.protocol = Protocol(
+        task=task,
+        decoding=settings("steps", "guidance", "candidates")
+        | ({"sound": vocoder} if target == "audio" else {}),
+        judge=f"{target} judge, {judge.weights}",
+        judge_real={**known, split: score.value},
+        limit=bench.limit,
+    )
+    yield f"real/{split}/{target}/judged", score
     for source in sources:
         direct, sense = "direct " in source, source.removeprefix("direct ")
         some = slice(None, None, 4 if direct else 1)
         queries = [item(sample, sense) for sample in samples[some]]
-        made = bench.model.generate(queries, to=target, seed=bench.seed, direct=direct)
+        made = bench.omni.generate(queries, to=target, seed=bench.seed, direct=direct)
         seen = judge.name(made)
         right = np.array(seen) == concepts[some]
         name = f"{split}/{task}/{source}->{target}"

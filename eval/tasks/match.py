@@ -7,6 +7,7 @@ import numpy as np
 from eval.bench import Bench
 from eval.corpus import SENSES, SPLITS, item
 from eval.metrics import Score, exactly, measure
+from eval.protocol import Protocol
 from omni.objective.matching import CLASSES
 
 
@@ -17,7 +18,10 @@ def match(bench: Bench) -> Iterator[tuple[str, Score]]:
     concepts, drawn by the seed, a different one for each sense. A model that was not trained for it
     is not asked.
     """
-    for split in SPLITS if bench.model.config.loss.matching else ():
+    bench.protocol = Protocol(
+        task="match", references=f"one of {len(CLASSES)} classes, drawn evenly"
+    )
+    for split in SPLITS if bench.omni.config.loss.matching else ():
         samples = bench.corpus.queries(split)
         generator = np.random.default_rng((bench.seed, len(samples)))
         kinds = generator.integers(len(CLASSES), size=len(samples))
@@ -32,9 +36,9 @@ def match(bench: Bench) -> Iterator[tuple[str, Score]]:
             chosen = ((samples[at % len(samples)], sense) for sense, at in places.items())
             sequences.append(tuple(item(*one) for one in chosen))
         name = f"{split}/match/image+audio+text->class/accuracy"
-        right = bench.model.match(sequences).argmax(1).numpy() == kinds
+        right = bench.omni.match(sequences).argmax(1).numpy() == kinds
         yield name, measure(right, bench.seed, gallery=len(CLASSES))
-        wrong = bench.control.match(sequences).argmax(1).numpy() == kinds
+        wrong = bench.fresh.match(sequences).argmax(1).numpy() == kinds
         yield f"untrained/{name}", measure(wrong, bench.seed, gallery=len(CLASSES))
         chance = exactly(1 / len(CLASSES), len(samples), len(CLASSES), bench.seed)
         yield f"chance/{name}", chance

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from eval.bench import CONTROLS, Bench
 from eval.metrics import Score
+from eval.protocol import BEAMS, Protocol, settings
 from eval.recognition import figures
 from eval.shards import UnfitError, few
 from eval.tasks.describe import detailed, kinds, spoken, written
@@ -14,13 +15,19 @@ from eval.tasks.describe import detailed, kinds, spoken, written
 
 def recognise(bench: Bench) -> Iterator[tuple[str, Score]]:
     """WER and CER over all recordings: trained, and an untrained network on a few."""
+    bench.protocol = Protocol(
+        task="recognise",
+        references="one, what was said",
+        decoding=settings("candidates") | {"search": BEAMS},
+        limit=bench.limit,
+    )
     shards, some = bench.shards, False
     for source, language, every in kinds(shards.entries(), ("audio",)):
         chosen = few(every, bench.limit, bench.seed)
         name = f"{shards.split}/recognise/{source}->{spoken('text', language)}"
         for prefix, model, asked in (
-            ("", bench.model, chosen),
-            ("untrained/", bench.control, few(chosen, CONTROLS, bench.seed)),
+            ("", bench.omni, chosen),
+            ("untrained/", bench.fresh, few(chosen, CONTROLS, bench.seed)),
         ):
             answers = written(bench, model, asked, source, language)
             truths, some = [entry.texts[0] for entry in asked], True

@@ -15,7 +15,9 @@ from jaxtyping import Int
 
 from eval.bench import Answer, Bench, Example
 from eval.corpus import SENSES, SPLITS, is_seen, item
+from eval.embedder import Embedder
 from eval.metrics import Score, exactly, measure
+from eval.protocol import Protocol
 from eval.ranking import DEPTHS, TIE, nearest, ranks
 from omni import Omni
 
@@ -30,22 +32,31 @@ SHOWN = [("audio", "image"), ("text", "image"), ("image", "text")]
 
 def retrieval(bench: Bench) -> Iterator[tuple[str, Score]]:
     """R@1, R@5, R@10 and median rank: trained, untrained and chance, on `test` and `new`."""
+    bench.protocol = Protocol(
+        task="retrieval", references="one, of the same sample; a tie counts against the query"
+    )
+    whole = isinstance(bench.model, Omni)  # others have two senses, and take one at once
     for split in SPLITS:
-        for source, target in DIRECTIONS:
+        for source, target in possible(bench.model, DIRECTIONS):
             yield from directed(bench, bench.model, split, source, target)
             yield from directed(bench, bench.control, split, source, target, "untrained/")
-        for source, target in JOINT:
+        for source, target in JOINT if whole else ():
             yield from directed(bench, bench.model, split, source, target)
-        for source, target in RERANKED:
+        for source, target in RERANKED if whole else ():
             yield from directed(bench, bench.model, split, f"reranked {source}", target)
-    for source in NOISY:
+    for source in NOISY if whole else ():
         yield from directed(bench, bench.model, "new", source, "text")
-    for source, target in SHOWN:
+    for source, target in possible(bench.model, SHOWN):
         show(bench, source, target)
 
 
+def possible(model: Embedder, directions: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of which the model has both senses."""
+    return [both for both in directions if model.senses.issuperset(both)]
+
+
 def directed(
-    bench: Bench, model: Omni, split: str, source: str, target: str, prefix: str = ""
+    bench: Bench, model: Embedder, split: str, source: str, target: str, prefix: str = ""
 ) -> Iterator[tuple[str, Score]]:
     """Figures of one direction; for the model itself those of chance and unseen concepts too."""
     samples = bench.corpus.gallery(split)
@@ -70,7 +81,7 @@ def directed(
 
 
 def positions(
-    bench: Bench, model: Omni, split: str, source: str, target: str
+    bench: Bench, model: Embedder, split: str, source: str, target: str
 ) -> Int[torch.Tensor, "Q"]:
     """The rank of what belongs to each sample; in a reranked direction after the closer look."""
     samples, plain = bench.corpus.gallery(split), source.removeprefix("reranked ")
@@ -80,14 +91,14 @@ def positions(
         return first
     cosines, best = nearest(asked, gallery, TOP)
     queries, items = ([item(sample, sense) for sample in samples] for sense in (plain, target))
-    scores = model.rerank(queries, items, best, cosines)
+    scores = bench.omni.rerank(queries, items, best, cosines)
     right = best == torch.arange(len(samples))[:, None]
     own = scores.where(right, -torch.inf).amax(1, keepdim=True)
     # What is not among them keeps its place behind them.
     return torch.where(right.any(1), (scores >= own - TIE).sum(1), first)
 
 
-def vectors(bench: Bench, model: Omni, split: str, senses: str) -> torch.Tensor:
+def vectors(bench: Bench, model: Embedder, split: str, senses: str) -> torch.Tensor:
     """Embeddings of the split's samples in one or several senses, one with noise perhaps."""
 
     return bench.vectors(

@@ -15,12 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from eval.bench import Bench
+from eval.embedder import Embedder
 from eval.metrics import Score, exactly
+from eval.protocol import Protocol
 from eval.ranking import DEPTH, DEPTHS, counted, positions, precision
 from eval.shards import UnfitError
 from eval.sides import Side, numbered, relevant, side
 from eval.tasks.retrieval import DIRECTIONS, JOINT
-from omni import Omni
 
 FOLDS, FOLD = 5, 1000
 """galleries of `search1k`, and things in each, in the order of the shards"""
@@ -54,7 +55,10 @@ def search1k(bench: Bench) -> Iterator[tuple[str, Score]]:
 
 def searched(bench: Bench, task: str, parts: list[range]) -> Iterator[tuple[str, Score]]:
     """The figures of each direction that has a query with an answer."""
-    asked = [*DIRECTIONS, *JOINT]
+    bench.protocol = Protocol(task=task, references="all of the same thing; the best counts")
+    sides = ({*source.split("+"), target} for source, target in (*DIRECTIONS, *JOINT))
+    known = zip((*DIRECTIONS, *JOINT), sides, strict=True)
+    asked = [direction for direction, senses in known if senses <= bench.model.senses]
     some = False
     for prefix, model in (("", bench.model), ("untrained/", bench.control)):
         for source, target in asked:
@@ -75,7 +79,7 @@ def searched(bench: Bench, task: str, parts: list[range]) -> Iterator[tuple[str,
 
 
 def compared(
-    bench: Bench, model: Omni, source: str, target: str, parts: list[range]
+    bench: Bench, model: Embedder, source: str, target: str, parts: list[range]
 ) -> Found | None:
     """Queries of one side against another, in each part apart; None where nothing can be found."""
     asked, gallery = side(bench, model, source), side(bench, model, target)

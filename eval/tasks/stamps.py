@@ -15,9 +15,10 @@ from torch import Tensor
 
 from eval.bench import Bench
 from eval.corpus import choose, picture, recording
+from eval.embedder import Embedder
 from eval.metrics import Score, exactly, measure
+from eval.protocol import Protocol
 from eval.ranking import TIE, nearest, ranks
-from omni import Omni
 from omni.batch import Sample
 
 SPLITS = ("test", "held")
@@ -31,6 +32,9 @@ BANK = 32
 
 def stamps(bench: Bench) -> Iterator[tuple[str, Score]]:
     """R@1 of speech, pictures and sounds: trained, untrained and chance."""
+    bench.protocol = Protocol(
+        task="stamps", references="one caption, of any stamp that has it", normalizer="case folded"
+    )
     for split in SPLITS:
         samples = bench.corpus.samples(split)
         for language in LARGE:
@@ -87,18 +91,18 @@ def heard_again(
     bench: Bench, split: str, samples: list[Sample], language: str
 ) -> Iterator[tuple[str, Score]]:
     """`found`, re-ranked with a bank of training recordings, in a language that can be written."""
-    if language not in bench.model.tokenizer.languages:
+    if language not in bench.omni.tokenizer.languages:
         return
     gallery = captions(samples, language)
     places = {name: [place] for place, name in enumerate(gallery)}
     spoken = of(bench.corpus.train, "speech", language)
     bank = [recording(sample) for sample in choose(spoken, BANK, bench.seed)]
     source, texts = f"audio-{language}", [*gallery.values()]
-    for prefix, model in (("", bench.model), ("untrained/", bench.control)):
+    for prefix, model in (("", bench.omni), ("untrained/", bench.fresh)):
         queries = embed(bench, model, split, source, samples)
         cosines, best = nearest(queries, model.embed(texts), TOP)
         heard = [recording(sample) for sample in samples]
-        scores = model.rerank(heard, texts, best, cosines, language, bank)
+        scores = model.rerank([*heard], [*texts], best, cosines, language, bank)
         right = best == torch.tensor([places[caption(sample, language)] for sample in samples])
         own = scores.where(right, -torch.inf).amax(1)
         hit = own - TIE > scores.where(~right, -torch.inf).amax(1)
@@ -107,7 +111,7 @@ def heard_again(
         yield name, measure(hit.numpy(), bench.seed, gallery=len(texts), protocol=told)
 
 
-def embed(bench: Bench, model: Omni, split: str, source: str, samples: list[Sample]) -> Tensor:
+def embed(bench: Bench, model: Embedder, split: str, source: str, samples: list[Sample]) -> Tensor:
     """Vectors of the pictures, or else of the recordings, of samples."""
     make = picture if source == "image" else recording
     key = " ".join([source, *(sample.key for sample in samples)])

@@ -16,6 +16,8 @@ import omni
 from eval.bench import Bench
 from eval.corpus import choose, picture, recording
 from eval.metrics import Score, edits, error_rate, exactly, matches, measure
+from eval.protocol import BEAMS, Protocol, settings
+from eval.ranks import first_alone
 from eval.tasks.stamps import caption, captions, hits, of
 from omni import Omni
 from omni.batch import Sample
@@ -30,6 +32,13 @@ SOUND_RATE = 48_000
 
 def video(bench: Bench) -> Iterator[tuple[str, Score]]:
     """R@1 of clips and their descriptions, both ways; exact match and CER of what is described."""
+    bench.protocol = Protocol(
+        task="video",
+        references="one caption, of any clip that has it",
+        normalizer="lower case, single spaces",
+        decoding=settings("candidates") | {"search": BEAMS},
+        limit=bench.limit,
+    )
     for split, of_pictures in (("test", "test"), ("held", "train")):
         stamps = of(bench.corpus.samples(of_pictures), "stamp", "en")
         drawn = {sample.meta["stem"]: sample for sample in stamps}
@@ -37,9 +46,11 @@ def video(bench: Bench) -> Iterator[tuple[str, Score]]:
         samples = choose(spoken, bench.limit, bench.seed)
         folder = bench.judges.with_name("clips") / split
         folder.mkdir(parents=True, exist_ok=True)
-        clips: list[Item] = [omni.read(clip(drawn[s.meta["stem"]], s, folder)) for s in samples]
+        with first_alone():
+            files = [clip(drawn[sample.meta["stem"]], sample, folder) for sample in samples]
+        clips: list[Item] = [*map(omni.read, files)]
         truth = [caption(sample, LANGUAGE) for sample in samples]
-        for prefix, model in (("", bench.model), ("untrained/", bench.control)):
+        for prefix, model in (("", bench.omni), ("untrained/", bench.fresh)):
             for name, score in found(bench, model, clips, truth, captions(samples, LANGUAGE)):
                 yield f"{prefix}{split}/video/{name}", score
         both = {"video->text": len(truth), "text->video": len({*truth})}

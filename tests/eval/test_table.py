@@ -15,6 +15,11 @@ from omni import Audio
 
 META = {
     "config": "debug",
+    "model": "runs/debug",
+    "weights": "1" * 64,
+    "commit": "0123456789ab-dirty",
+    "interval": "95 %",
+    "protocols": {"caption": {"normalizer": "lower <case>", "decoding": {"candidates": 4}}},
     "step": 10,
     "trained_with_seed": 0,
     "seed": 0,
@@ -106,6 +111,13 @@ def test_the_report_holds_every_figure_and_asks_for_nothing(results, tmp_path):
         assert f"<td>{score.value:.4g}</td>" in page
     assert "http" not in page and "url(" not in page and "@import" not in page
     assert all(source.startswith("data:") for source in re.findall(r'(?:src|href)="([^"]*)"', page))
+
+
+def test_what_run_and_tasks_state_is_in_markdown_and_report(results, tmp_path):
+    text, page = markdown(results, META), report(tmp_path, results, META, [])
+    for told in ("1" * 64, "0123456789ab-dirty", "interval: 95 %", "decoding: candidates 4"):
+        assert told in text and told in page
+    assert "normalizer: lower <case>" in text and "normalizer: lower &lt;case&gt;" in page
 
 
 def test_the_report_escapes_names_and_describes_every_picture_and_sound(tmp_path):
