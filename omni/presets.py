@@ -86,7 +86,7 @@ def stamps() -> Config:
         loss=LossConfig(
             image_flow=0.0, audio_flow=0.0, joint=0.0, pairs=("image+text", "audio+text")
         ),
-        train=TrainConfig(steps=1900, save_every=250, sample_every=0),
+        train=TrainConfig(steps=1500, save_every=250, sample_every=0),
     )
 
 
