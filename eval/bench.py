@@ -12,6 +12,7 @@ from torch import Tensor
 from eval.classes import Classes
 from eval.corpus import Corpus, Item, choose, item, noisy, picture
 from eval.embedder import Embedder
+from eval.fidelity import Extractor
 from eval.folder import Folder
 from eval.judge import SETTINGS, Judge, load_or_train
 from eval.labels import Labels
@@ -60,6 +61,7 @@ class Bench:
         seed: keys subsets, noise, sampling and bootstrap.
         limit: at most this many items are generated a direction in `draw` and `speak`.
         snr: signal-to-noise ratio in dB of the noisy speech.
+        extractor: features in which FID and KID of drawn pictures are measured, if any.
         note: told what is going on, for a progress display.
         examples: filled by the tasks, shown by the report.
         protocol: stated by the task that runs, of all its figures.
@@ -72,6 +74,7 @@ class Bench:
     seed: int = 0
     limit: int = 512
     snr: float = 0.0
+    extractor: Extractor | None = None
     note: Callable[[str], None] = print
     examples: list[Example] = field(default_factory=list)
     protocol: Protocol = field(default_factory=Protocol)

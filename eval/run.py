@@ -35,6 +35,7 @@ from eval import adapters, ranks
 from eval.bench import Bench
 from eval.corpus import SPLITS, Corpus
 from eval.embedder import Adapter
+from eval.fidelity import Extractor
 from eval.folder import Folder
 from eval.judge import sha256
 from eval.metrics import INTERVAL, Score
@@ -93,6 +94,8 @@ def parser() -> Parser:
     built.add_argument("--out", help="folder of results and report; that of the run")
     built.add_argument("--seed", type=int, default=0, help="subsets, noise, sampling, bootstrap")
     built.add_argument("--limit", type=int, default=256, help="items made a direction")
+    extractor = "NAME=PATH: network of timm, its weights; drawn pictures then have FID and KID"
+    built.add_argument("--extractor", help=extractor)
     built.add_argument("--vocoder", help="SpeechT5HifiGan in place of Griffin-Lim")
     built.add_argument("--step", type=int, help="of the run's checkpoints; none: the newest")
     built.add_argument("--snr", type=float, default=0.0, help="of noisy speech, in dB")
@@ -110,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out, weights = (run, run) if given.step is None else at(run, given.step)
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     try:
+        extractor = Extractor(given.extractor) if given.extractor else None
         data = open_data(given.data, splits, tasks, given.split)
         if known:
             model = adapters.load(given.run, ranks.device())
@@ -125,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seed=given.seed,
         limit=given.limit,
         snr=given.snr,
+        extractor=extractor,
     )
     console = Console(quiet=ranks.RANK > 0)
     try:

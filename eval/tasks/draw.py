@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from eval.bench import Answer, Bench, Example
-from eval.corpus import choose, concept, item
+from eval.corpus import choose, concept, item, picture
+from eval.fidelity import figures
 from eval.metrics import Score, exactly, measure, share
 from eval.protocol import Protocol, settings
 
@@ -55,6 +56,11 @@ def judged(
         rows = np.stack([right, real[some]], axis=1)
         yield f"{name}/share", measure(rows, bench.seed, share, gallery=classes)
         few, blind = bench.untrained(samples, sense, target, direct)
+        if bench.extractor and target == "image" and len(queries) > 1:
+            for prefix, asked, drawn in (("", samples[some], made), ("untrained/", few, blind)):
+                true = [picture(sample) for sample in asked]
+                for metric, value in figures(true, drawn, bench.extractor, bench.seed):
+                    yield f"{prefix}{name}/{metric}", value
         hits = np.array(judge.name(blind)) == np.array([concept(sample) for sample in few])
         yield f"untrained/{name}/judged", measure(hits, bench.seed, gallery=classes)
         if direct:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
+from safetensors.torch import save_file
 
 from eval import judge
 from eval.run import main
@@ -24,7 +26,10 @@ def run(tiny_run: Path, small_data: Path, tmp_path_factory: pytest.TempPathFacto
     with pytest.MonkeyPatch.context() as patch:
         for sense, config in judge.SETTINGS.items():
             patch.setitem(judge.SETTINGS, sense, dataclasses.replace(config, steps=2))
-        main([str(folder), "--data", str(small_data), "--limit", "4"])
+        weights = folder / "extractor.safetensors"
+        save_file(timm.create_model("test_resnet").state_dict(), weights)
+        extractor = ["--extractor", f"test_resnet={weights}"]
+        main([str(folder), "--data", str(small_data), "--limit", "4", *extractor])
     return folder
 
 
@@ -60,6 +65,8 @@ def test_every_promised_result_is_there(run):
         "new/transcribe/noisy audio+image->text/CER",
         "test/draw/audio->image/judged",
         "test/draw/text->image/share",
+        "test/draw/text->image/FID",
+        "untrained/test/draw/audio->image/KID",
         "real/test/image/judged",
         "test/speak/text->audio/judged",
         "new/speak/image->audio/judged",
