@@ -16,6 +16,7 @@ from eval.table import NAME
 from eval.tasks import TASKS
 from omni.config import Config, EvaluateConfig
 from omni.training.evaluation import evaluate
+from tests.eval.browser import look
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,21 @@ def test_an_untrained_network_scores_chance(run):
     ]
     assert len(ranks) == 12
     assert 9 < sum(ranks) / len(ranks) < 16  # chance: 12.5 of 24
+
+
+def test_the_report_is_whole_in_a_browser(run, tmp_path):
+    for told in look((run / "report.html").read_text(), tmp_path):
+        assert told["wrong"] == []
+        assert told["pictures"] > 50 and told["sounds"] > 20
+
+
+def test_what_is_wrong_with_a_page_is_seen(tmp_path):
+    page = """<html><head></head><body><img alt="of nothing" src="data:image/png;base64,AAAA">
+    <audio src="data:audio/wav;base64,AAAA"></audio><div style="width: 2000px">wide</div>
+    <script>missing()</script></body></html>"""
+    for told in look(page, tmp_path):
+        for wrong in ("no picture: of nothing", "no sound", "wider than the window", "not defined"):
+            assert any(wrong in one for one in told["wrong"]), wrong
 
 
 def test_the_report_of_a_real_run_asks_for_nothing(run):
