@@ -82,6 +82,9 @@ def test_a_long_text_is_spoken_whole_and_its_neighbours_are_what_they_were(
     alone = tiny_model.generate(["blue square", "green bar"], to="audio", seed=3)
     beside = tiny_model.generate(["blue square", "green bar", long], to="audio", seed=3)
     assert all(len(a.samples) == len(b.samples) for a, b in zip(alone, beside, strict=False))
-    np.testing.assert_allclose(alone[1].samples, beside[1].samples, atol=1e-3)
+    # Griffin-Lim's phases multiply what another batch size rounds: .012 at most on a Xeon.
+    apart = np.linalg.norm(alone[1].samples - beside[1].samples)
+    assert apart < 0.03 * np.linalg.norm(alone[1].samples)
+    assert np.linalg.norm(alone[1].samples) > 0.5  # it is no silence
     # Longer than the model can speak at once.
     assert len(beside[2].samples) > tiny_model.config.model.audio.max_seconds * RATE

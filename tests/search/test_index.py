@@ -143,13 +143,13 @@ def test_a_reader_sees_whole_changes_of_another_process(index, tmp_path) -> None
 
 
 def test_twenty_kills_leave_all_or_nothing(index, tmp_path) -> None:
-    """The child adds 3,000 items a time and is killed wherever it is."""
+    """The child adds 300 items a time and is killed wherever it is."""
     folder, query = tmp_path / "index", unit(1, seed=6)
 
     def add_for_ever() -> None:
         child = Index.open(folder)
         for number in range(1000):
-            child.add(entries(3000, prefix=f"k{os.getpid()}-{number}-", seed=number))
+            child.add(entries(300, prefix=f"k{os.getpid()}-{number}-", seed=number))
 
     fork, sizes = multiprocessing.get_context("fork"), []
     draws = np.random.default_rng(0)
@@ -161,7 +161,7 @@ def test_twenty_kills_leave_all_or_nothing(index, tmp_path) -> None:
         child.join()
         with_kills = Index.open(folder)
         sizes.append(len(with_kills))
-        assert (sizes[-1] - 500) % 3000 == 0
+        assert (sizes[-1] - 500) % 300 == 0
         (hits,) = with_kills.search(query, k=3, where={"of": "e"})
         assert pairs(hits) == by_hand([*entries(500)], query[0], 3)
         rows = with_kills.catalogue.num_vectors()
