@@ -22,6 +22,8 @@ create table vectors (
 create index vectors_of_items on vectors (item);
 """
 VERSION = 1
+WAIT = 5.0
+"""seconds for which a change waits until that of another process is done"""
 MANY = 500
 """values of one statement, of which SQLite takes some thousands"""
 
@@ -42,7 +44,7 @@ class Catalogue:
     def __init__(self, path: Path, about: Mapping[str, str] | None = None) -> None:
         if about is None and not path.is_file():
             raise ValueError(f"{path.parent} holds no index: there is no {path.name} in it")
-        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.connection = sqlite3.connect(path, WAIT, isolation_level=None, check_same_thread=False)
         self.connection.execute("pragma foreign_keys = on")
         self.connection.execute("pragma synchronous = full")
         if about is not None:
@@ -61,8 +63,14 @@ class Catalogue:
 
     @contextmanager
     def change(self) -> Iterator[None]:
-        """A transaction: all of what is done within, or nothing. Other writers wait."""
-        self.connection.execute("begin immediate")
+        """A transaction: all of what is done within, or nothing.
+
+        Raises `ValueError` while another process changes something, after some seconds.
+        """
+        try:
+            self.connection.execute("begin immediate")
+        except sqlite3.OperationalError as error:
+            raise ValueError(f"another process is changing the index: {error}") from error
         try:
             yield
         except BaseException:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omni.search import Entry, Hit, Index
+from omni.search import Entry, Hit, Index, catalogue
 from omni.search import index as module
 
 WIDTH = 32
@@ -129,13 +129,18 @@ def test_what_does_not_fit_is_named_and_nothing_is_added(index, tmp_path) -> Non
         Index.open(tmp_path)
 
 
-def test_a_reader_sees_whole_changes_of_another_process(index, tmp_path) -> None:
+def test_a_reader_sees_whole_changes_of_another_process(index, tmp_path, monkeypatch) -> None:
     reader = Index.open(tmp_path / "index", "a model")
     vector = unit(1, seed=8)
     assert reader.search(vector, k=1)[0][0].name != "fresh"
 
+    monkeypatch.setattr(catalogue, "WAIT", 0.01)
+    writer = Index.open(tmp_path / "index")
+
     def change() -> Iterator[Entry]:
         yield Entry("fresh", {"image": vector[0]})
+        with pytest.raises(ValueError, match="another process is changing the index"):
+            writer.delete(["e0"])
         assert reader.search(vector, k=1)[0][0].name != "fresh"  # not yet
 
     index.add(change())
