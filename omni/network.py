@@ -237,8 +237,7 @@ class Network(nn.Module):
 
     def num_frames(self, memory: Tokens) -> Float[Tensor, "N"]:
         """Predicted logarithm of the number of log-mel frames, from the mean token."""
-        weight = memory.mask[..., None].to(memory.x.dtype)
-        return self.length((memory.x * weight).sum(1) / weight.sum(1)).float()[:, 0]
+        return self.length(memory.mean()[0]).float()[:, 0]
 
     def num_patches(self, sense: str, lengths: Int[Tensor, "N"]) -> Int[Tensor, "N"]:
         """Patches that items of so many audio samples have for their flow decoder."""
