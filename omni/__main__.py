@@ -20,6 +20,7 @@ from omni.interface import Omni, load
 from omni.items import Audio, Item, is_file_name, read, read_argument
 from omni.keep import Keep
 from omni.search import command as index
+from omni.serve import command as service
 
 EXAMPLES = """examples:
   omni draw "a red apple" --out drawings
@@ -44,6 +45,8 @@ def main() -> None:
     try:
         if arguments.command == "index":
             index.run(arguments, errors)
+        elif arguments.command == "serve":
+            service.run(arguments)
         else:
             _use(arguments, errors)
     except ValueError as error:
@@ -124,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--rerank", type=int, default=0, help=again)
     text = "an index of many items, kept on disk"
     index.add_arguments(commands.add_parser("index", help=text, description=text))
+    text = "an HTTP service, as OpenAI's clients call it, and a search engine"
+    service.add_arguments(commands.add_parser("serve", help=text, description=text))
     command = commands.add_parser("bench", help="how fast this machine trains, and reads data")
     command.add_argument("what", choices=("step", "loader"))
     command.add_argument("--preset", default="demo", help="of step")
