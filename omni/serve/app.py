@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from omni.search.catalogue import Catalogue
 from omni.search.index import CATALOGUE
-from omni.serve import embeddings, errors, health, search
+from omni.serve import audio, chat, embeddings, errors, health, images, search
 from omni.serve.decoder import Decoders
 from omni.serve.engine import Engine
 from omni.serve.gate import Gate
@@ -31,8 +31,10 @@ def create(settings: Settings) -> FastAPI:
         metrics.watch(name, lambda e=engine: e.queue.count, lambda e=engine: e.process.ready)
     errors.install(app)
     app.add_middleware(Gate, settings=settings, metrics=metrics)
-    for router in (embeddings.router, search.router, health.router, metrics.router()):
-        app.include_router(router)
+    for noun in (embeddings, images, audio, chat, search, health):
+        app.include_router(noun.router)
+    app.include_router(audio.forms)
+    app.include_router(metrics.router())
     # app.include_router(jobs.router)
     # app.mount("/", StaticFiles(directory=Path(__file__).parent / "page", html=True))
     return app
