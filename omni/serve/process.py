@@ -56,7 +56,7 @@ class Process:
         if self._process is not None and self._process.is_alive():
             return
         self._end()
-        CONTEXT.set_forkserver_preload(["omni.serve.model", "omni.serve.decoder"])
+        CONTEXT.set_forkserver_preload(["omni.serve.preload"])
         self._pipe, there = CONTEXT.Pipe()
         arguments = (there, self.target, self.arguments)
         self._process = CONTEXT.Process(target=_answer, args=arguments, daemon=True)
