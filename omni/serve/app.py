@@ -13,6 +13,7 @@ from omni.serve.engine import Engine
 from omni.serve.gate import Gate
 from omni.serve.metrics import Metrics
 from omni.serve.settings import Settings
+from omni.serve.static import Page
 
 
 def create(settings: Settings) -> FastAPI:
@@ -36,7 +37,7 @@ def create(settings: Settings) -> FastAPI:
     app.include_router(audio.forms)
     app.include_router(metrics.router())
     # app.include_router(jobs.router)
-    # app.mount("/", StaticFiles(directory=Path(__file__).parent / "page", html=True))
+    app.mount("/", Page())
     return app
 
 
