@@ -108,17 +108,21 @@ function open(tab) {
     other.tabIndex = chosen ? 0 : -1;
     document.getElementById(other.getAttribute("aria-controls")).hidden = !chosen;
   }
-  history.replaceState(null, "", `#${tab.getAttribute("aria-controls")}`);
   if (tab.id === "tab-runs") showRuns();
 }
 
+function choose(tab) {
+  open(tab);
+  history.replaceState(null, "", `#${tab.getAttribute("aria-controls")}`);
+}
+
 for (const tab of tabs) {
-  tab.addEventListener("click", () => open(tab));
+  tab.addEventListener("click", () => choose(tab));
   tab.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
     const next = tabs[(tabs.indexOf(tab) + step + tabs.length) % tabs.length];
-    open(next);
+    choose(next);
     next.focus();
   });
 }
