@@ -1,0 +1,226 @@
+"""A CLIP (arXiv:2103.00020) that open_clip's own program trains on the pictures and their names.
+
+    python -m eval.baselines.clip --minutes 25 --out runs/clip
+    python train.py demo --data.path runs/clip/pairs    # ours on the very same pairs, and no others
+
+`open_clip_train` runs as it is: its loader, augmentation, model, loss, AdamW and cosine, in bf16
+autocast. How long an epoch takes is measured first; then as many are trained as fill the minutes of
+this process's CPU time, in which nothing counts that runs beside. Chosen for it:
+
+- the timm encoder of our preset from scratch, its picture size and its embedding size; a text
+  transformer as wide as ours and as deep as our text encoder and shared transformer together, with
+  CLIP's tokenizer and room for the longest name (9 tokens), not more;
+- captions: the English texts that our loader would draw, one pair for each;
+- the batch size of our preset, pictures changed about as much as ours (`AUGMENTATION`; --crop for
+  the program's own default), the gradient clipped to norm 1, a twentieth of the steps for the
+  warm-up, and AdamW's second beta as ours.
+
+The folder holds the pairs, the log, the model as open_clip saves one to a hub, and the figures of
+retrieval. open_clip shuffles without a seed: no two runs are alike.
+"""
+
+import argparse
+import io
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import open_clip
+import torch
+from open_clip_train.main import main as train
+from rich.progress import Progress
+from safetensors.torch import save_file
+
+from eval.baselines.pairs import write_pairs
+from eval.run import main as measure
+from omni.config import ModelConfig
+from omni.presets import PRESETS
+
+CONTEXT = 12
+"""tokens of a text, with those that begin and end it"""
+TIMED = 4
+"""epochs that are timed; the first, in which all is loaded, and the last, which saves, left out"""
+AUGMENTATION = {"use_timm": True, "scale": (0.6, 1.0), "color_jitter": 0.4, "re_prob": 0.5}
+"""fields of open_clip's `AugmentationCfg`; the rest is as it says"""
+
+
+class Epochs(logging.Handler):
+    """CPU seconds of this process at the start of every epoch, which the program tells its log."""
+
+    def __init__(self, begin: Callable[[], object]) -> None:
+        super().__init__()
+        self.begin, self.starts = begin, list[float]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Notes the time, and tells that an epoch begins."""
+        if record.getMessage().startswith("Start epoch"):
+            self.starts.append(time.process_time())
+            self.begin()
+
+
+def architecture(model: ModelConfig) -> dict[str, Any]:
+    """The settings of open_clip that come closest to our network's picture and text."""
+    return {
+        "embed_dim": model.embed_dim,
+        "vision_cfg": {
+            "image_size": model.image.size,
+            "timm_model_name": model.image.encoder,
+            "timm_model_pretrained": False,
+            "timm_pool": "avg",
+            "timm_proj": "linear",
+        },
+        "text_cfg": {
+            "context_length": CONTEXT,
+            "width": model.width,
+            "heads": model.num_heads,
+            "layers": model.text.depth + model.depth,
+        },
+    }
+
+
+@contextmanager
+def logs_to(handler: logging.Handler) -> Iterator[None]:
+    """All logs go there and where the program writes them; afterwards they go where they went."""
+    root = logging.root
+    loggers = [root, *map(logging.getLogger, root.manager.loggerDict)]
+    levels = [logger.level for logger in loggers]
+    before, root.handlers = root.handlers, [handler]
+    try:
+        yield
+    finally:
+        for opened in root.handlers:
+            opened.close()
+        root.handlers = before
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def run(flags: list[str], begin: Callable[[], object] = lambda: None) -> list[float]:
+    """Trains by the program, in this process; CPU seconds of each epoch. `begin` hears of each.
+
+    Its log goes to the file that it writes, not to the terminal.
+    """
+    epochs = Epochs(begin)
+    with logs_to(epochs), redirect_stderr(io.StringIO()):
+        train(flags)
+        end = time.process_time()
+    return [stop - start for start, stop in pairwise([*epochs.starts, end])]
+
+
+def settings(given: argparse.Namespace) -> list[str]:
+    """The flags of the program that do not depend on how long it trains."""
+    changes = {} if given.crop else AUGMENTATION
+    flags = {
+        "model": f"local-dir:{given.out}",
+        "train-data": given.out / "pairs.csv",
+        "dataset-type": "csv",
+        "csv-separator": ",",
+        "csv-img-key": "image",
+        "csv-caption-key": "text",
+        "workers": 0,  # the CPU time of others would not be ours
+        "device": "cpu",
+        "precision": "amp_bf16",
+        "batch-size": given.batch_size,
+        "lr": given.lr,
+        "wd": given.wd,
+        "beta1": 0.9,
+        "beta2": 0.98,
+        "eps": 1e-6,
+        "grad-clip-norm": 1.0,
+        "save-frequency": 0,
+        "seed": given.seed,
+        "name": "log",
+    }
+    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    if changes:
+        words += ["--aug-cfg", *(f"{k}={v}".replace(" ", "") for k, v in changes.items())]
+    return words
+
+
+def train_for(given: argparse.Namespace) -> tuple[int, float]:
+    """Trains for the minutes asked for; epochs and the CPU minutes that they took.
+
+    Raises `ValueError` for data that cannot be read, and where the folder holds a run.
+    """
+    if (given.out / "log").exists():
+        raise ValueError(f"--out must be a new folder, {given.out} holds a run: delete it")
+    pairs = write_pairs(given.data, given.out)
+    if pairs < given.batch_size:
+        raise ValueError(f"--batch-size must be at most {pairs}, the pairs; got {given.batch_size}")
+    model = {"model_cfg": architecture(PRESETS[given.preset]().model)}
+    (given.out / "open_clip_config.json").write_text(json.dumps(model, indent=2) + "\n")
+    flags, steps = settings(given), pairs // given.batch_size
+
+    def length(epochs: int) -> list[str]:
+        return ["--epochs", str(epochs), "--warmup", str(max(1, epochs * steps // 20))]
+
+    with Progress() as progress:
+        row = progress.add_task("timing an epoch", total=TIMED)
+        with TemporaryDirectory() as logs:
+            timed = run(
+                [*flags, *length(TIMED), "--logs", logs], lambda: progress.advance(row)
+            )[1:-1]
+        epochs = max(1, round(60 * given.minutes * len(timed) / sum(timed)))
+        row = progress.add_task(f"training, {steps} steps an epoch", total=epochs)
+        taken = run(
+            [*flags, *length(epochs), "--logs", str(given.out)], lambda: progress.advance(row)
+        )
+    keep_weights(given.out, given.out / "log" / "checkpoints" / f"epoch_{epochs}.pt")
+    return epochs, sum(taken) / 60
+
+
+def keep_weights(folder: Path, checkpoint: Path) -> None:
+    """The weights of a checkpoint beside the settings of their model; nothing else of it stays."""
+    network = open_clip.create_model(f"local-dir:{folder}")
+    open_clip.load_checkpoint(network, str(checkpoint), weights_only=True)
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    save_file(weights, folder / "open_clip_model.safetensors")
+    checkpoint.unlink()
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    built = argparse.ArgumentParser(
+        prog="python -m eval.baselines.clip", description="Trains a CLIP by open_clip's program."
+    )
+    built.add_argument("--preset", default="demo", choices=sorted(PRESETS), help="whose sizes")
+    built.add_argument("--data", default="data/sample", help="folder of shards: train, test, new")
+    built.add_argument("--out", type=Path, default=Path("runs/clip"), help="folder that it fills")
+    built.add_argument("--minutes", type=float, default=25.0, help="of CPU time, of training alone")
+    built.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    built.add_argument("--batch-size", type=int, default=128)
+    built.add_argument("--lr", type=float, default=1e-3)
+    built.add_argument("--wd", type=float, default=0.1, help="weight decay")
+    built.add_argument("--crop", action="store_true", help="augment as open_clip does by default")
+    built.add_argument("--seed", type=int, default=0)
+    return built
+
+
+def main() -> None:
+    """Trains, and measures what was trained."""
+    built = parser()
+    given = built.parse_args()
+    for name in ("minutes", "threads", "batch_size", "lr"):
+        if (value := getattr(given, name)) <= 0:
+            built.error(f"--{name.replace('_', '-')} must be above 0, got {value}")
+    torch.set_num_threads(given.threads)
+    try:
+        epochs, minutes = train_for(given)
+    except (ValueError, OSError) as error:
+        sys.exit(f"{built.prog}: {error}")
+    print(f"{epochs} epochs in {minutes:.1f} CPU minutes, {given.threads} threads")
+    told = [f"open_clip:local-dir:{given.out}", "retrieval", "--data", given.data]
+    print("python -m eval.run", *told, flush=True)
+    measure([*told, "--out", str(given.out)])
+
+
+if __name__ == "__main__":
+    main()
