@@ -66,7 +66,12 @@ def test_what_is_said_comes_in_another_language_too_as_a_text_of_the_same_group(
     assert captions.rows[-8:].tolist() == said.tolist()
     assert torch.isin(said, captions.rows[:-8]).all()
     written, lengths = batch.table().written[:, 0], captions.lengths - 1
-    assert written[said].tolist() == (lengths[-8:] + lengths[torch.searchsorted(captions.rows[:-8].contiguous(), said)]).tolist()
+    assert (
+        written[said].tolist()
+        == (
+            lengths[-8:] + lengths[torch.searchsorted(captions.rows[:-8].contiguous(), said)]
+        ).tolist()
+    )
     half = Loader(replace(config, translated=0.5), seed=0).batch(0, both, MODEL)
     assert 16 < half.size < 24
 

@@ -28,6 +28,7 @@ FLOORS = [
     ["omni.interface", "omni.preview"],
     ["omni.search"],
     ["omni"],  # omni/__init__.py
+    ["omni.verbs"],
     ["train", "data", "eval", "omni.__main__", "omni.bench"],
 ]
 HEIGHTS = {name: height for height, names in enumerate(FLOORS) for name in names}
