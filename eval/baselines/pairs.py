@@ -1,10 +1,7 @@
-"""Pictures with their English texts as files and a table, which open_clip reads and we pack.
-
-`python -m data.prepare pack OUT/pairs.csv OUT/shards --keep-originals` makes shards of them: so
-ours can be trained on the very same pairs.
-"""
+"""Pictures with their English texts, and nothing else: as a shard for us, as a table for others."""
 
 import csv
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,8 +10,9 @@ from omni.pipeline.dataset import Dataset
 from omni.pipeline.formats import IMAGES
 from omni.pipeline.reader import Reader
 from omni.pipeline.sample import decode_members, make_sample
+from omni.pipeline.writer import write_shard
 
-COLUMNS = ("key", "image", "text", "concept")
+TABLE, SHARD = "train.csv", "train-000000.tar"
 
 
 def read_pairs(data: str) -> Iterator[tuple[str, bytes, str, str]]:
@@ -34,19 +32,24 @@ def read_pairs(data: str) -> Iterator[tuple[str, bytes, str, str]]:
 
 
 def write_pairs(data: str, folder: Path) -> int:
-    """Writes pairs.csv and the pictures beside it; the number of pairs.
+    """Writes the shard, and the table (image, text) with its pictures; the number of pairs.
 
     Raises `ValueError` as `read_pairs` does, and where there is no pair.
     """
-    (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    number = 0
-    with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        for number, (extension, picture, text, concept) in enumerate(read_pairs(data), 1):
-            path = (folder / "pictures" / f"{number:07d}.{extension}").resolve()
-            path.write_bytes(picture)
-            table.writerow((f"{number:07d}", path, text, concept))
-    if not number:
+    if next(read_pairs(data), None) is None:
         raise ValueError(f"{data} must hold pictures with English texts, train holds none")
-    return number
+    pictures = folder.resolve() / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    with (folder / TABLE).open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("image", "text"))
+
+        def tabled() -> Iterator[tuple[str, dict[str, bytes]]]:
+            for number, (extension, picture, text, concept) in enumerate(read_pairs(data)):
+                path = pictures / f"{number:07d}.{extension}"
+                path.write_bytes(picture)
+                table.writerow((path, text))
+                about = json.dumps({"concept": concept})
+                yield path.stem, {extension: picture, "txt": text.encode(), "json": about.encode()}
+
+        return len(write_shard(folder / SHARD, tabled()))
