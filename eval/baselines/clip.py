@@ -2,10 +2,11 @@ r"""A CLIP (arXiv:2103.00020) that open_clip's own program trains on the picture
 
     python -m eval.baselines.clip --minutes 25 --out runs/clip
     python train.py demo --name pairs --data.path runs/clip/pairs --loss.pairs image+text \
-        --loss.joint 0 --loss.matching 0 --loss.next-token 0 --loss.image-flow 0 --loss.audio-flow 0
+        --loss.joint 0 --loss.matching 0 --loss.next-token 0 --loss.image-flow 0 \
+        --loss.audio-flow 0 --train.sample-every 0
     python -m eval.run runs/pairs retrieval
 
-The second trains ours on the very same pairs, and on no other sense.
+The second trains ours on the very same pairs and on no other sense: --train.steps says how long.
 
 `open_clip_train` runs as it is: its loader, augmentation, model, loss, AdamW and cosine, in bf16
 autocast. How long an epoch takes is measured first; then as many are trained as fill the minutes of
@@ -13,7 +14,7 @@ this process's CPU time, in which nothing counts that runs beside. Chosen for it
 
 - the timm encoder of our preset from scratch, its picture size and its embedding size; a text
   transformer as wide as ours and as deep as our text encoder and shared transformer together, with
-  CLIP's tokenizer and room for the longest name (9 tokens), not more;
+  CLIP's tokenizer and room for every name of the emoji (8 tokens), not much more;
 - captions: the English texts that our loader would draw, one pair for each;
 - the batch size of our preset, pictures changed about as much as ours (`AUGMENTATION`; --crop for
   the program's own default), the gradient clipped to norm 1, a twentieth of the steps for the
@@ -190,7 +191,7 @@ def train_for(given: argparse.Namespace) -> tuple[int, float]:
 
 def keep_weights(folder: Path, checkpoint: Path) -> None:
     """The weights of a checkpoint beside the settings of their model; nothing else of it stays."""
-    network = open_clip.create_model(f"local-dir:{folder}")
+    network: Any = open_clip.create_model(f"local-dir:{folder}")
     open_clip.load_checkpoint(network, str(checkpoint), weights_only=True)
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
