@@ -7,8 +7,8 @@ by `train_one_epoch` of open_clip's program. Both have the preset's timm encoder
 width, heads and batch; theirs a text transformer of as many blocks as our text encoder and shared
 transformer have together, as many rows of embeddings, and texts as long. Ours has CLIP's contrast
 (nothing remembered, no further texts), and its decoders as small as can be: they learn nothing
-here. What ours does besides is counted: pictures go through the shared transformer too, they are
-augmented within the step (theirs in the loader, not counted), and the weights are averaged.
+here. Pictures come as they are to both. What ours does besides is counted: its pictures go through
+the shared transformer too, and its weights are averaged.
 
 In turns, who begins changing with the turn, by the processor time of this process: what else the
 machine does hardly counts. Three rows: ours as it is trained (Muon), ours by their AdamW, theirs.
