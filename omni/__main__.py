@@ -11,6 +11,7 @@ from pathlib import Path
 
 from omni import verbs
 from omni.search import command as index
+from omni.serve import command as service
 
 EXAMPLES = """examples:
   omni draw "a red apple" --out drawings
@@ -45,6 +46,8 @@ def main() -> None:
     try:
         if arguments.command == "index":
             index.run(arguments, errors)
+        elif arguments.command == "serve":
+            service.run(arguments)
         else:
             verbs.run(arguments, errors)
     except ValueError as error:
@@ -110,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--rerank", type=int, default=0, help=again)
     text = "an index of many items, kept on disk"
     index.add_arguments(commands.add_parser("index", help=text, description=text))
+    text = "an HTTP service, as OpenAI's clients call it, and a search engine"
+    service.add_arguments(commands.add_parser("serve", help=text, description=text))
     command = commands.add_parser("bench", help="how fast this machine trains, and reads data")
     command.add_argument("what", choices=("step", "loader"))
     command.add_argument("--preset", default="demo", help="of step")

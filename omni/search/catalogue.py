@@ -160,6 +160,18 @@ class Catalogue:
             told |= {row: (i, name, sense, json.loads(meta)) for row, i, name, sense, meta in found}
         return told
 
+    def find(self, id: int) -> tuple[str, dict[str, Any]] | None:
+        """Name and metadata of an item; None where there is none of this id."""
+        found = self.connection.execute("select name, meta from items where id = ?", (id,))
+        return None if (row := found.fetchone()) is None else (row[0], json.loads(row[1]))
+
+    def id_of(self, name: str) -> int:
+        """The id of an item. Raises `KeyError` for one that it has not."""
+        found = self.connection.execute("select id from items where name = ?", (name,))
+        if (row := found.fetchone()) is None:
+            raise KeyError(name)
+        return row[0]
+
     def close(self) -> None:
         """Gives the file back."""
         self.connection.close()

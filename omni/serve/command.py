@@ -1,0 +1,105 @@
+"""omni serve."""
+
+import argparse
+import hashlib
+import ipaddress
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from omni.interface import default
+from omni.pretrained import digest, find
+from omni.search.index import CATALOGUE, Index
+from omni.serve.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `omni serve`."""
+    models = "runs, folders or hub names; NAME=RUN gives one a name (default: runs/demo)"
+    parser.add_argument("--model", nargs="+", default=[default()], help=models)
+    index = "an index, or a folder of shards or of pictures, sounds and texts to make one of"
+    parser.add_argument("--index", type=Path, help=index)
+    root = "files below it that the index knows may be given out (default: the folder indexed)"
+    parser.add_argument("--root", type=Path, help=root)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    keys = "file of keys, a line each, of which requests must bear one"
+    parser.add_argument("--key", type=Path, help=keys)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batch", type=int, default=32, help="items that a model takes together")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Serves until it is told to end. Raises `ValueError` for what cannot be served."""
+    serve, keys = _server(), _keys(arguments.key)
+    if not keys and not _is_local(arguments.host):
+        raise ValueError(f"--host {arguments.host} is open to others: it needs --key FILE")
+    if arguments.batch < 1:
+        raise ValueError(f"--batch must be at least 1, got {arguments.batch}")
+    models = _models(arguments.model)
+    first = next(iter(models.values()))
+    index, root = arguments.index, arguments.root
+    if index is not None and not (index / CATALOGUE).is_file():
+        index, root = _build(index, first, arguments.device), root or index
+    serve(
+        Settings(models, index, root, keys, arguments.device, arguments.batch),
+        arguments.host,
+        arguments.port,
+    )
+
+
+def _server() -> Callable[[Settings, str, int], None]:
+    """Imported late: what speaks HTTP, the extra `serve`, is for this alone."""
+    try:
+        from omni.serve.server import serve
+    except ImportError as error:
+        raise ValueError(f"to serve needs: pip install -e '.[serve]' ({error})") from error
+    return serve
+
+
+def _keys(path: Path | None) -> frozenset[str]:
+    if path is None:
+        return frozenset()
+    try:
+        keys = frozenset(filter(None, map(str.strip, path.read_text("ascii").splitlines())))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--key {path} must be a file of keys in ASCII: {error}") from error
+    if not keys or min(map(len, keys)) < 16:
+        raise ValueError(f"--key {path} must hold keys of at least 16 characters, a line each")
+    return keys
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _models(arguments: list[str]) -> dict[str, str]:
+    """Runs by name; without one, the last part of the run's."""
+    models: dict[str, str] = {}
+    for argument in arguments:
+        name, given, run = argument.partition("=")
+        name, run = (name, run) if given else (Path(argument).name, argument)
+        if name in models:
+            raise ValueError(f"two models have the name {name!r}: say NAME=RUN")
+        models[name] = run
+        find(run)
+    return models
+
+
+def _build(source: Path, run: str, device: str) -> Path:
+    """An index of a folder, made once for a model and kept beside it; what it is then is served."""
+    told = hashlib.sha256(f"{digest(run)} {source.resolve()}".encode()).hexdigest()[:16]
+    folder = (Path(run) if Path(run).is_dir() else Path("runs")) / "indexes" / told
+    known = (folder / CATALOGUE).is_file()
+    if known and len(Index.open(folder)):
+        return folder
+    verb = "add" if known else "build"
+    command = [sys.executable, "-m", "omni", "index", verb, str(folder), str(source)]
+    subprocess.run([*command, "--model", run, "--device", device], check=False)
+    if not len(Index.open(folder)):
+        raise ValueError(f"no index could be made of {source}")
+    return folder

@@ -1,0 +1,47 @@
+"""POST /v1/embeddings: unit vectors of texts, and of pictures and recordings."""
+
+import base64
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, HTTPException, Request
+from pydantic import Field
+
+from omni.serve.body import Ignored, Item, JSONRoute, Name, Text, query
+from omni.serve.engine import engine_of
+from omni.serve.settings import MAX_ITEMS
+
+router = APIRouter(prefix="/v1", route_class=JSONRoute, tags=["OpenAI"])
+
+
+class Embeddings(Ignored):
+    """As OpenAI's, where an input may also be an object of media; token ids are refused."""
+
+    input: Text | Item | Annotated[list[Text | Item], Field(min_length=1, max_length=MAX_ITEMS)]
+    model: Name | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+
+
+@router.post("/embeddings")
+async def embed(request: Request, body: Embeddings) -> dict[str, Any]:
+    """Vectors of length 1 in one space, whatever the sense."""
+    engine = engine_of(request, body.model)
+    width = engine.process.about.width
+    if body.dimensions not in (None, width):
+        raise HTTPException(422, f"dimensions must be {width}, got {body.dimensions}")
+    inputs = body.input if isinstance(body.input, list) else [body.input]
+    items = [x if isinstance(x, str) else await query(request, x, engine) for x in inputs]
+    vectors = await engine.do("embed", items)
+    data = [
+        {"object": "embedding", "index": i, "embedding": _written(vector, body.encoding_format)}
+        for i, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": 0, "total_tokens": 0}
+    return {"object": "list", "data": data, "model": engine.name, "usage": usage}
+
+
+def _written(vector: np.ndarray, form: str) -> list[float] | str:
+    if form == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return vector.tolist()

@@ -1,0 +1,2 @@
+// Runs and jobs.
+export function showRuns() {}

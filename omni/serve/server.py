@@ -1,0 +1,48 @@
+"""The process that listens."""
+
+import asyncio
+import gc
+import resource
+import signal
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+
+from omni.serve.app import create
+from omni.serve.connection import Connection
+from omni.serve.settings import HEADER_SECONDS, MAX_CONNECTIONS, MAX_HEADER, Settings
+
+GRACE = 10
+"""seconds that requests have to end in when the service is to"""
+FILES = 2 * MAX_CONNECTIONS
+"""that the process may have open, where the system lets it"""
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Serves until SIGTERM or SIGINT; then what is asked already is answered, and it exits with 0.
+
+    Raises `ValueError` for a model that cannot be loaded.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    gc.freeze()  # as in `preload`
+    print(f"loading {', '.join(settings.models)}", file=sys.stderr)
+    asyncio.run(live(create(settings), host, port))
+
+
+async def live(app: FastAPI, host: str, port: int) -> None:
+    """The app with its processes, listening within the limits."""
+    config = uvicorn.Config(
+        app, host, port, http=Connection, ws="none", lifespan="off", log_level="error",
+        access_log=False, server_header=False, backlog=MAX_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS, timeout_keep_alive=int(HEADER_SECONDS),
+        timeout_graceful_shutdown=GRACE, h11_max_incomplete_event_size=MAX_HEADER,
+    )  # fmt: skip
+    async with app.router.lifespan_context(app):
+        print(f"http://{host}:{port}/docs", file=sys.stderr)
+        app.state.server = uvicorn.Server(config)
+        await app.state.server.serve()
