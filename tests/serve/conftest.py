@@ -93,7 +93,8 @@ def index(
 @pytest.fixture(scope="session")
 def service(tiny_run: Path, index: Path, things: Path) -> Iterator[Service]:
     """Of the tiny run and the index, without a key."""
-    yield from run(Settings({"tiny": str(tiny_run)}, index, things, seconds=20))
+    models = {"tiny": str(tiny_run)}
+    yield from run(Settings(models, index, things, runs=tiny_run.parent, jobs=1, seconds=20))
 
 
 @pytest.fixture(scope="session")
