@@ -166,7 +166,7 @@ class Training:
         old = json.loads((folder / "config.json").read_text())
         found = changes(old, json.loads(self.config.to_json()))
         beside = self.loader.find_tokenizer()
-        if beside and beside.to_json() != self.tokenizer.to_json():
+        if beside and beside.fast.to_str() != self.tokenizer.fast.to_str():
             found.append("tokenizer.json beside the shards")
         if found and not changed:
             raise ValueError(f"{folder} is of another run; --changed allows it: {'; '.join(found)}")

@@ -6,19 +6,10 @@ reported in one line and the rest is still done; the exit code is then 2.
 """
 
 import argparse
-import json
-import re
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from omni.interface import Omni, load
-from omni.items import Audio, Item, is_file_name, read, read_argument
-from omni.keep import Keep
+from omni import verbs
 from omni.search import command as index
 from omni.serve import command as service
 
@@ -32,6 +23,16 @@ EXAMPLES = """examples:
   omni search --gallery pictures/ "a red apple" question.wav
   omni embed picture.png --to vectors.jsonl
 """
+
+HELP = {
+    "embed": "unit vectors of pictures, recordings or texts, as JSON lines",
+    "search": "the best of a gallery for each query",
+    "caption": "name what a picture or a video shows",
+    "transcribe": "write down what a recording says",
+    "ask": "the answer to a question about each picture, recording or video",
+    "draw": "a picture of a text or a recording",
+    "speak": "speech from a text or a picture",
+}
 
 
 def main() -> None:
@@ -48,19 +49,12 @@ def main() -> None:
         elif arguments.command == "serve":
             service.run(arguments)
         else:
-            _use(arguments, errors)
+            verbs.run(arguments, errors)
     except ValueError as error:
         errors.append(str(error))
     for error in errors:
         print(f"omni {arguments.command}: {error}", file=sys.stderr)
     sys.exit(2 if errors else 0)
-
-
-def _use(arguments: argparse.Namespace, errors: list[str]) -> None:
-    """A verb of the model."""
-    vocoder = arguments.vocoder if arguments.command == "speak" else None
-    model = load(arguments.model, arguments.device, vocoder)
-    COMMANDS[arguments.command](model, arguments, errors)
 
 
 def _bench(arguments: argparse.Namespace) -> None:
@@ -81,16 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True)
-    helps = {
-        "embed": "unit vectors of pictures, recordings or texts, as JSON lines",
-        "search": "the best of a gallery for each query",
-        "caption": "name what a picture or a video shows",
-        "transcribe": "write down what a recording says",
-        "ask": "the answer to a question about each picture, recording or video",
-        "draw": "a picture of a text or a recording",
-        "speak": "speech from a text or a picture",
-    }
-    for name, text in helps.items():
+    for name, text in HELP.items():
         command = commands.add_parser(name, help=text, description=text)
         if name == "ask":
             command.add_argument("question")
@@ -98,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("items", nargs="+", help='files or texts; "-": standard input')
         command.add_argument("--model", help="run, folder or hub name (default: runs/demo)")
         command.add_argument("--device", default="auto")
+        command.add_argument("--json", action="store_true", help="JSON lines, not a table")
         if name in ("draw", "speak"):
             command.add_argument("--out", type=Path, default=Path(), help="folder for the results")
             command.add_argument("--seed", type=int, default=0)
@@ -136,116 +122,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--samples", type=int, default=1024, help="of loader, in each data set")
     command.add_argument("--repeat", type=int, default=3, help="of loader; the median counts")
     return parser
-
-
-def _expand(arguments: list[str]) -> Iterator[str]:
-    """Standard input for "-", the media files in it for a folder."""
-    for argument in arguments:
-        if argument == "-":
-            yield from filter(None, (line.strip() for line in sys.stdin))
-        elif Path(argument).is_dir():
-            yield from sorted(str(p) for p in Path(argument).rglob("*") if is_file_name(p.name))
-        else:
-            yield argument
-
-
-def _read_all(arguments: list[str], errors: list[str]) -> tuple[list[str], list[Item]]:
-    """Names and contents of everything readable; what is not goes into `errors`."""
-    names, items = [], []
-    for name in _expand(arguments):
-        try:
-            items.append(read_argument(name))
-            names.append(name)
-        except ValueError as error:
-            errors.append(str(error))
-    return names, items
-
-
-def _print(lines: Iterator[str], to: Path | None) -> None:
-    if to is None:
-        for line in lines:
-            print(line)
-    else:
-        to.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-def _embed(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None:
-    names, items = _read_all(arguments.items, errors)
-    vectors = model.embed(items).tolist() if items else []
-    pairs = zip(names, vectors, strict=True)
-    _print((json.dumps({"item": n, "vector": v}) for n, v in pairs), arguments.to)
-
-
-def _search(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None:
-    names, items = _read_all(arguments.items, errors)
-    found, gallery = _read_all(arguments.gallery, errors)
-    if not gallery:
-        raise ValueError("the gallery is empty: it needs at least one readable file or text")
-    known = gallery if arguments.rerank else model.embed(gallery)
-
-    def lines() -> Iterator[str]:
-        for name, item in zip(names, items, strict=True):
-            for place, score in model.retrieve(item, known, arguments.k, arguments.rerank):
-                yield f"{name}\t{found[place]}\t{score:.3f}"
-
-    _print(lines(), arguments.to)
-
-
-def _write(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None:
-    names, items = _read_all(arguments.items, errors)
-    texts = model.generate(items, to="text", language=arguments.language) if items else []
-    _print((f"{n}\t{t}" for n, t in zip(names, texts, strict=True)), arguments.to)
-
-
-def _ask(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None:
-    names, items = _read_all(arguments.items, errors)
-    asked: list[Any] = [(item, arguments.question) for item in items]
-    choices = arguments.choices and [text.strip() for text in arguments.choices.split(",")]
-    answers = model.answer(asked, choices, arguments.language) if asked else []
-    _print((f"{n}\t{a}" for n, a in zip(names, answers, strict=True)), arguments.to)
-
-
-def _make(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> None:
-    names, items = _read_all(arguments.items, errors)
-    sense = "image" if arguments.command == "draw" else "audio"
-    settings = {k: getattr(arguments, k) for k in ("seed", "steps", "guidance", "direct")}
-    if arguments.negative:
-        settings["negative"] = read_argument(arguments.negative)
-    if arguments.keep:
-        settings["keep"] = _keep(read(arguments.keep), arguments)
-    made = model.generate(items, to=sense, **settings) if items else []
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for number, (name, result) in enumerate(zip(names, made, strict=True)):
-        stem = re.sub(r"\W+", "-", Path(name).stem if is_file_name(name) else name).strip("-")[:40]
-        ending = "wav" if isinstance(result, Audio) else "png"
-        path = arguments.out / f"{number:03d}-{stem}.{ending}"
-        result.save(path)
-        print(path)
-
-
-def _keep(original: Item, arguments: argparse.Namespace) -> Keep:
-    """What stays of a file: all that --mask has white, or what is before --until."""
-    if arguments.command == "draw" and isinstance(original, Image.Image):
-        mask = read(arguments.mask) if arguments.mask else None
-        if not isinstance(mask, Image.Image):
-            raise ValueError("--keep needs --mask: a picture, white where the other one stays")
-        return Keep(original, np.asarray(mask.convert("L")) > 127)
-    if arguments.command == "speak" and isinstance(original, Audio):
-        until = len(original.samples) if arguments.until is None else arguments.until
-        seconds = np.arange(len(original.samples)) / original.sample_rate
-        return Keep(original, seconds < until)
-    raise ValueError(f"--keep: {arguments.keep} is not what `omni {arguments.command}` makes")
-
-
-COMMANDS: dict[str, Callable[[Omni, argparse.Namespace, list[str]], None]] = {
-    "embed": _embed,
-    "search": _search,
-    "caption": _write,
-    "transcribe": _write,
-    "ask": _ask,
-    "draw": _make,
-    "speak": _make,
-}
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ from jaxtyping import Bool, Float, Int, Int16, UInt8
 from torch import Tensor
 
 SENSES = ("image", "audio", "text")
-ASKED = ("question", "answer")
-"""parts of a batch that are no sense: a question is what its answer is written from, no caption"""
+BESIDE = ("caption", "question", "answer")
+"""parts of a batch that are no sense: what is to be written of a sample, what is asked about it and
+what is to be written then; a question is no caption"""
+WRITTEN = ("caption", "answer")
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Part:
     """All items of one sense in a batch, dense; `rows` says which sample each belongs to."""
 
     data: Tensor
-    """uint8 [N 3 H W], int16 [N S] or token ids [N L], of which an answer's begin with the
-    language"""
+    """uint8 [N 3 H W], int16 [N S] or token ids [N L]: those that the encoder reads, or, with the
+    language before them, those that are written"""
     rows: Int[Tensor, "N"]
     lengths: Int[Tensor, "N"]
     """valid audio samples or text tokens of each item; for images, 1"""
@@ -59,22 +61,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Batch:
-    """Dense parts, one for each sense that at least one sample has, and one each of `ASKED`."""
+    """Dense parts, one for each sense that at least one sample has, and one each of `BESIDE`."""
 
     size: int
     group: Int[Tensor, "B"]
     parts: dict[str, Part]
-    language: Int[Tensor, "N"] | None = None
-    """token id of the language of each text item"""
     key: Int[Tensor, "B"] | None = None
     """fixes what is drawn for each sample, such as its augmentation; None where nothing is"""
 
     def to(self, device: Any) -> "Batch":
         """The same batch on another device."""
-        language = None if self.language is None else self.language.to(device)
         parts = {sense: part.to(device) for sense, part in self.parts.items()}
         key = None if self.key is None else self.key.to(device)
-        return replace(self, group=self.group.to(device), parts=parts, language=language, key=key)
+        return replace(self, group=self.group.to(device), parts=parts, key=key)
 
     def copy(self) -> "Batch":
         """The same in memory of its own: what a loader hands out is good for one turn only."""
@@ -88,13 +87,13 @@ class Batch:
         """What the other processes need to know of these samples."""
         assert self.key is not None
         lengths = torch.zeros(self.size, len(SENSES), dtype=torch.long)
-        answer = torch.zeros(self.size, dtype=torch.long)
+        written = torch.zeros(self.size, 2, dtype=torch.long)
         for name, part in self.parts.items():
             if name in SENSES:
                 lengths[part.rows, SENSES.index(name)] = part.lengths
-            elif name == "answer":
-                answer[part.rows] = part.lengths - 1
-        return Table(self.key, self.group, lengths, answer)
+            elif name in WRITTEN:
+                written[:, WRITTEN.index(name)].index_add_(0, part.rows, part.lengths - 1)
+        return Table(self.key, self.group, lengths, written)
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,8 @@ class Table:
     group: Int[Tensor, "G"]
     lengths: Int[Tensor, "G 3"]
     """as `Part.lengths`, in the order of `SENSES`; 0 where a sense is absent"""
-    answer: Int[Tensor, "G"]
-    """tokens of the answer that are to be guessed; 0 where nothing is asked"""
+    written: Int[Tensor, "G 2"]
+    """tokens that the text decoder is to guess, in the order of `WRITTEN`"""
 
     def has(self, *senses: str) -> Bool[Tensor, "G"]:
         """Which samples have all of some senses."""

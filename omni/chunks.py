@@ -63,7 +63,7 @@ def split_text(text: str, tokenizer: Tokenizer, max_tokens: int) -> list[str]:
     """Pieces of at most so many tokens, the end included: whole sentences, or else whole words."""
 
     def fits(piece: str) -> bool:
-        return len(tokenizer.encode(piece, len(piece.encode()) + 2)) <= max_tokens
+        return len(tokenizer.reader.encode(piece, len(piece.encode()) + 2)) <= max_tokens
 
     pieces: list[str] = []
     for sentence in [text] if fits(text) else SENTENCES.split(text):

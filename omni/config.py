@@ -59,8 +59,9 @@ class TextConfig:
     one as JSON, built as they say"""
     pretrained: str = ""
     """folder or hub name of a transformers encoder that takes the place of `encoder`, with its
-    weights; its tokenizer becomes that of the model"""
+    weights, and reads by its own tokenizer"""
     vocab_size: int = 800
+    """tokens of what is written and, without a pretrained encoder, of what is read"""
     max_tokens: int = 20
     ngrams: int = 16_384
     """rows of the encoder's table for runs of tokens; beside a pretrained one, of letters"""
@@ -113,7 +114,7 @@ class DataConfig:
     foreign: float = 0.5
     """share of samples without speech whose text is taken in another language than English"""
     translated: float = 0.0
-    """share of recordings whose text comes in another language as well, as one more candidate"""
+    """share of recordings whose text comes in another language as well, to be found and written"""
     languages: tuple[str, ...] = ()
     """of those others; none: all that there are"""
     language_alpha: float = 0.0

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from omni.batch import Part, Tokens, stack
 from omni.modality.audio import LogMel, frame_mask
-from omni.modality.text import END, PAD
+from omni.modality.text import END, PAD, Tokenizer
 from omni.network import Fused, Network
 
 MIN_FRAMES = 16
@@ -25,7 +25,12 @@ SHORTLIST = 128
 
 @torch.no_grad()
 def write(
-    network: Network, fused: Fused, language: int, candidates: int, asked: bool = False
+    network: Network,
+    tokenizer: Tokenizer,
+    fused: Fused,
+    language: int,
+    candidates: int,
+    asked: bool = False,
 ) -> list[list[int]]:
     """The token ids after the token of the language that suit the source best.
 
@@ -37,7 +42,7 @@ def write(
     languages = torch.full((len(memory.x),), language, device=memory.x.device)
     ids, log_p = _beams(network, memory, languages, candidates)
     if candidates > 1 and not asked:
-        flat = ids.flatten(0, 1)
+        flat = tokenizer.reread(ids.flatten(0, 1))
         rows = torch.arange(len(flat), device=flat.device)
         texts = network.fuse(network.encode("text", Part(flat, rows, (flat != PAD).sum(1))))
         cosines = (texts.vector.view(len(ids), candidates, -1) * fused.vector[:, None]).sum(-1)

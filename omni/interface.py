@@ -73,7 +73,7 @@ class Omni(Encoding):
         """The same architecture with fresh weights: the control of every measurement."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = Network(self.config.model, self.tokenizer.vocab_size)
+            network = Network(self.config.model, self.tokenizer)
         if isinstance(texts := network.encoders["text"], TextTower):
             texts.learn_letters(self.tokenizer)
         return Omni(network, self.tokenizer, self.config, str(self.device), self.vocoder)
@@ -210,7 +210,7 @@ class Omni(Encoding):
 
         def write(fused: Fused, indices: list[int]) -> list[str]:
             asked = to == "text" and samples[indices[0]].text is not None
-            rows = sampling.write(self.network, fused, code, candidates, asked)
+            rows = sampling.write(self.network, self.tokenizer, fused, code, candidates, asked)
             return [*map(self.tokenizer.decode, rows)]
 
         def make(fused: Fused, indices: list[int]) -> list[Any]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from omni.batch import SENSES, Part, Tokens
 from omni.config import AudioConfig, ModelConfig, TextConfig
 from omni.modality import audio, image
-from omni.modality.text import TextDecoder, TextEncoder
+from omni.modality.text import TextDecoder, TextEncoder, Tokenizer
 from omni.modality.tower import AudioTower, TextTower, WhisperMel
 from omni.nn.flow import FlowDecoder
 from omni.nn.position import grid, sequence
@@ -39,9 +39,10 @@ class Fused:
 class Network(nn.Module):
     """One model for image, text and audio; see `encode`, `fuse` and the three decoders."""
 
-    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+    def __init__(self, config: ModelConfig, tokenizer: Tokenizer) -> None:
         super().__init__()
         self.config = config
+        self.read_size = tokenizer.reader.vocab_size
         width, heads = config.width, config.num_heads
         self.log_mel = audio.LogMel(config.audio)
         pictures = image.ImageEncoder(config.image, width)
@@ -50,7 +51,7 @@ class Network(nn.Module):
             {
                 "image": pictures,
                 "audio": sounds,
-                "text": text_encoder(config.text, vocab_size, width, heads),
+                "text": text_encoder(config.text, self.read_size, width, heads),
             }
         )
         self.projections = nn.ModuleDict(
@@ -61,7 +62,7 @@ class Network(nn.Module):
         self.head = Projection(width, config.embed_dim, bias=False)
         self.log_scale = nn.Parameter(torch.tensor([1 / 0.07]).log())
 
-        self.text_decoder = TextDecoder(config.text, vocab_size, width, heads)
+        self.text_decoder = TextDecoder(config.text, tokenizer.vocab_size, width, heads)
         self.length = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
         drawn, spoken = config.image, config.audio
         side, frames = drawn.size // drawn.patch, -(-spoken.max_frames // spoken.patch)
@@ -175,6 +176,11 @@ class Network(nn.Module):
         """Tokens of texts in some places of which there is nothing."""
         return self._place("text", self.encoders["text"](ids, blank))
 
+    def guess_words(self, x: Float[Tensor, "K D"]) -> Float[Tensor, "K V"]:
+        """Logits of the token that the text encoder would read in a place that is hidden."""
+        texts = self.encoders["text"]
+        return texts.guess(x) if isinstance(texts, TextTower) else self.text_decoder.head(x)
+
     def token_patches(self, sense: str, signal: Tensor) -> Float[Tensor, "N T P"]:
         """What each token of a prepared picture or recording stands for, and `rebuild` guesses."""
         if sense == "image":
@@ -231,8 +237,7 @@ class Network(nn.Module):
 
     def num_frames(self, memory: Tokens) -> Float[Tensor, "N"]:
         """Predicted logarithm of the number of log-mel frames, from the mean token."""
-        weight = memory.mask[..., None].to(memory.x.dtype)
-        return self.length((memory.x * weight).sum(1) / weight.sum(1)).float()[:, 0]
+        return self.length(memory.mean()[0]).float()[:, 0]
 
     def num_patches(self, sense: str, lengths: Int[Tensor, "N"]) -> Int[Tensor, "N"]:
         """Patches that items of so many audio samples have for their flow decoder."""

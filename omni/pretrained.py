@@ -41,7 +41,7 @@ def load(name: str | Path) -> tuple[Network, Tokenizer, Config]:
 
 def build(config: Config, tokenizer: Tokenizer, weights: dict[str, Tensor]) -> Network:
     """The network of some weights, their adapters merged. Raises `ValueError` for other tensors."""
-    network, weights = Network(config.model, tokenizer.vocab_size), lora.merge(weights)
+    network, weights = Network(config.model, tokenizer), lora.merge(weights)
     expected = network.state_dict()
     for key in sorted(expected.keys() ^ weights.keys()):
         there = "lacks" if key in expected else "has unknown"

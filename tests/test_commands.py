@@ -10,6 +10,9 @@ import pytest
 import soundfile
 from PIL import Image, ImageDraw
 
+from omni import verbs
+from omni.__main__ import main
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -61,6 +64,33 @@ def test_all_verbs_on_own_files(tiny_run: Path, files: Path, tmp_path: Path) -> 
     assert (tmp_path / "001-tone.png").is_file()
     omni(tiny_run, "speak", picture, "--out", tmp_path, "--steps", 4)
     assert soundfile.info(tmp_path / "000-circle.wav").samplerate == 16_000
+
+
+def test_batches_are_as_one_and_what_is_drawn_in_each_has_noise_of_its_own(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    texts, told = ["red circle", "blue bar", "red circle", "green square", "red circle"], []
+    for size in (256, 2):
+        monkeypatch.setattr(verbs, "BATCH", size)
+        assert run_here(tiny_run, monkeypatch, "embed", *texts) == 0
+        told.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
+    assert [row["item"] for row in told[1]] == texts
+    vectors = ([row["vector"] for row in rows] for rows in told)
+    np.testing.assert_allclose(*vectors, atol=1e-5)
+    settings = ("--steps", "2", "--json", "--out", str(tmp_path))
+    assert run_here(tiny_run, monkeypatch, "draw", *texts, *settings) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["item"] for row in rows] == texts
+    drawn = [Path(row["file"]).read_bytes() for row in rows]
+    assert len(set(drawn)) == len(texts)  # the same words, and other noise
+
+
+def run_here(run: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of a command in this process."""
+    monkeypatch.setattr(sys, "argv", ["omni", *arguments, "--model", str(run)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
 
 
 def test_a_bad_file_is_one_line_and_the_rest_is_done(tiny_run: Path, files: Path) -> None:

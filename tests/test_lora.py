@@ -14,6 +14,7 @@ from omni.batch import Part
 from omni.config import Config, LossConfig
 from omni.interface import load
 from omni.lora import add_adapters, merge
+from omni.modality.text import Tokenizer
 from omni.network import Network
 from omni.presets import debug
 
@@ -22,6 +23,7 @@ OTHERS = (
     "encoders.image", "encoders.audio", "encoders.text.ngrams", "projections", "sense", "head",
     "text_decoder.embedding", "text_decoder.norm", "text_decoder.head",
 )  # fmt: skip
+TOKENIZER = Tokenizer.train(["red dot"], ["en"], 300)
 LAST = "checkpoints/step-000004/model.safetensors"
 
 
@@ -51,14 +53,14 @@ def test_only_adapters_and_what_is_not_named_learn(tmp_path: Path) -> None:
 
 def test_what_is_merged_does_what_the_adapters_did() -> None:
     torch.manual_seed(0)
-    adapted, plain = (Network(debug().model, 300).eval() for _ in range(2))
+    adapted, plain = (Network(debug().model, TOKENIZER).eval() for _ in range(2))
     add_adapters(adapted, config().train)
     weights = adapted.state_dict()
     with torch.no_grad():
         for key in weights:
             if ".lora_B" in key:
                 weights[key].normal_(std=0.3)
-        ids = torch.randint(2, 300, (4, 8))
+        ids = torch.randint(2, TOKENIZER.vocab_size, (4, 8))
         part = Part(ids, torch.arange(4), torch.full((4,), 8))
         expected = adapted.fuse(adapted.encode("text", part)).vector
         found = []
@@ -107,4 +109,4 @@ def test_adapters_alone_learn_to_write(tmp_path: Path) -> None:
 )
 def test_what_cannot_have_adapters_is_named(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        add_adapters(Network(debug().model, 300), replace(config().train, **change))
+        add_adapters(Network(debug().model, TOKENIZER), replace(config().train, **change))

@@ -48,7 +48,7 @@ def tokenizer(loader: Loader) -> Tokenizer:
 @pytest.fixture(scope="module")
 def network(tokenizer: Tokenizer) -> Network:
     torch.manual_seed(0)
-    return Network(CONFIG.model, tokenizer.vocab_size).eval()
+    return Network(CONFIG.model, tokenizer).eval()
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_every_parameter_gets_a_gradient(name: str, loader: Loader, tokenizer: T
         audio=replace(model.audio, depth=1),
         text=replace(model.text, depth=1, decoder_depth=1),
     )
-    network = Network(toy, tokenizer.vocab_size).train()
+    network = Network(toy, tokenizer).train()
     batch = loader.batch(0, tokenizer, toy)
     # Layers that start at zero let nothing through before the first step.
     for flow in network.flows.values():
@@ -136,8 +136,8 @@ def test_past_vectors_are_more_candidates(network: Network, batch: Batch) -> Non
     alone, first = made({})
     _, kept = made(first)
     assert batch.key is not None
-    for sense, part in batch.parts.items():
-        vectors, groups = kept[sense]
+    for sense, (vectors, groups) in kept.items():
+        part = batch.parts[sense]
         assert not vectors.requires_grad
         assert len(vectors) == 2 * len(part.rows)
         torch.testing.assert_close(vectors[: len(part.rows)], first[sense][0])

@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer as FastTokenizer
 from transformers import (
     BertConfig,
     BertModel,
@@ -112,8 +113,13 @@ def test_what_is_frozen_stays_until_it_thaws_and_the_checkpoint_needs_nothing_el
     spoken = loaded.generate("red", to="audio", steps=1, candidates=2)
     assert loaded.embed([spoken]).shape == (1, 64)
     assert loaded.embed(["red", "a red circle"]).shape == (2, 64)
+    several = ["red", "a red and a green circle", "blue", "a", "dots of blue", "red red", "i", "j"]
+    alone = torch.cat([loaded.embed(text) for text in several])  # whatever is beside a text
+    torch.testing.assert_close(loaded.embed(several), alone, atol=1e-5, rtol=0)
     assert loaded.untrained().embed("red").isfinite().all()
-    assert loaded.tokenizer.decode(loaded.tokenizer.encode("Red circle!", 20)) == "red circle!"
+    tokens = loaded.tokenizer
+    assert tokens.decode(tokens.encode("Red circle!", 20)) == "Red circle!"
+    assert tokens.reader.decode(tokens.reader.encode("Red circle!", 20)) == "red circle!"
 
 
 def test_a_run_with_frozen_parts_goes_on_as_if_never_stopped(
@@ -129,14 +135,27 @@ def test_a_run_with_frozen_parts_goes_on_as_if_never_stopped(
 
 
 def test_a_tokenizer_is_adopted_with_our_tokens_before_its_own(texts: Path) -> None:
-    tokenizer = adopt_tokenizer(str(texts), ["ru", "en", "ru"])
-    assert tokenizer.languages == {"en": 2, "ru": 3}
-    ids = tokenizer.encode("red <en> dot", 30)
-    assert ids[0] == 4 + VOCABULARY.index("red") and ids[-1] == END and min(ids[:-1]) >= 4
-    assert tokenizer.tokens[:5] == ["<pad>", "<end>", "<en>", "<ru>", "[PAD]"]
-    assert Tokenizer.from_json(tokenizer.to_json()).encode("red dot", 30) == tokenizer.encode(
-        "red dot", 30
-    )
+    reader = adopt_tokenizer(str(texts))
+    ids = reader.encode("red <end> dot", 30)
+    assert ids[0] == 2 + VOCABULARY.index("red") and ids[-1] == END and min(ids[:-1]) >= 2
+    assert reader.tokens[:3] == ["<pad>", "<end>", "[PAD]"]
+
+
+def test_what_is_read_and_what_is_written_are_one_file(texts: Path, tmp_path: Path) -> None:
+    own = Tokenizer.train(["red dots and dors"], ["en"], 300)
+    both = Tokenizer(own.fast, adopt_tokenizer(str(texts)))
+    both.save(tmp_path / "tokenizer.json")
+    again = Tokenizer.load(tmp_path / "tokenizer.json")
+    text = "red dot"
+    assert again.encode(text, 30) == own.encode(text, 30) != again.reader.encode(text, 30)
+    assert again.reader.encode(text, 30) == both.reader.encode(text, 30)
+    assert again.to_json() == both.to_json()
+    own.save(tmp_path / "own.json")
+    plain = FastTokenizer.from_file(str(tmp_path / "own.json"))  # as anyone would read it
+    assert plain.encode(text).ids == own.fast.encode(text).ids
+    written = torch.tensor([[*own.encode(text, 8), PAD]])
+    assert both.reread(written)[0].tolist() == both.reader.encode(text, 8)
+    assert own.reread(written) is written
 
 
 def test_a_text_is_spelled_whatever_its_tokens_are() -> None:

@@ -40,11 +40,12 @@ def stamps(bench: Bench) -> Iterator[tuple[str, Score]]:
         for language in LARGE:
             spoken = of(samples, "speech", language)
             yield from both_ways(bench, split, f"audio-{language}", spoken, language)
-            yield from heard_again(bench, split, spoken, language)
+            yield from heard_again(bench, split, language, spoken, language)
             for other in LARGE if split == "held" else ():
                 named = [sample for sample in spoken if other in sample.texts]
                 if other != language:
                     yield from found(bench, split, f"audio-{language}", named, other)
+                    yield from heard_again(bench, split, language, named, other)
     drawn, sounds = (of(bench.corpus.samples("test"), kind, "en") for kind in ("stamp", "sound"))
     yield from both_ways(bench, "test", "image", drawn, "en")
     yield from found(bench, "test", "sound", sounds, "en", drawn)
@@ -88,16 +89,16 @@ def found(
 
 
 def heard_again(
-    bench: Bench, split: str, samples: list[Sample], language: str
+    bench: Bench, split: str, spoken_in: str, samples: list[Sample], language: str
 ) -> Iterator[tuple[str, Score]]:
     """`found`, re-ranked with a bank of training recordings, in a language that can be written."""
     if language not in bench.omni.tokenizer.languages:
         return
     gallery = captions(samples, language)
     places = {name: [place] for place, name in enumerate(gallery)}
-    spoken = of(bench.corpus.train, "speech", language)
+    spoken = of(bench.corpus.train, "speech", spoken_in)
     bank = [recording(sample) for sample in choose(spoken, BANK, bench.seed)]
-    source, texts = f"audio-{language}", [*gallery.values()]
+    source, texts = f"audio-{spoken_in}", [*gallery.values()]
     for prefix, model in (("", bench.omni), ("untrained/", bench.fresh)):
         queries = embed(bench, model, split, source, samples)
         cosines, best = nearest(queries, model.embed(texts), TOP)

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel
 
 from omni.batch import Tokens
@@ -23,13 +24,21 @@ from omni.nn.position import sequence
 from omni.nn.transformer import Block, residual
 
 PAD, END = 0, 1
+SPECIAL = ["<pad>", "<end>"]
+"""tokens that come first, in the order of their ids; of what is written the languages follow"""
 
 
 class Tokenizer:
-    """Byte-level BPE for any script, with one token a language that says what to write."""
+    """Byte-level BPE for any script, with one token a language that says what to write.
 
-    def __init__(self, fast: FastTokenizer) -> None:
-        self.fast = fast
+    Attributes:
+        reader: gives what the text encoder reads: the same, or the tokenizer of a pretrained one.
+            What it has no words for it has in scraps, from which nobody learns to spell: what is
+            written has tokens of its own.
+    """
+
+    def __init__(self, fast: FastTokenizer, reader: "Tokenizer | None" = None) -> None:
+        self.fast, self.reader = fast, reader or self
         # A caption that says "<end>" or "<en>" means these letters, as any others.
         fast.encode_special_tokens = True
         special = fast.get_added_tokens_decoder()
@@ -43,7 +52,7 @@ class Tokenizer:
         fast.normalizer = normalizers.NFC()
         fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         fast.decoder = decoders.ByteLevel()
-        special = special_tokens(languages)
+        special = [*SPECIAL, *(f"<{language}>" for language in sorted(set(languages)))]
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             special_tokens=special,
@@ -54,13 +63,13 @@ class Tokenizer:
         return Tokenizer(fast)
 
     @staticmethod
-    def adopt(fast: FastTokenizer, languages: Iterable[str]) -> "Tokenizer":
+    def adopt(fast: FastTokenizer) -> "Tokenizer":
         """Another model's tokenizer, its ids moved up by those that come first here.
 
         What was special in it are plain tokens, which no text holds. Raises `ValueError` for a kind
         of model that has no such list of tokens.
         """
-        own, told = special_tokens(languages), json.loads(fast.to_str())
+        own, told = SPECIAL, json.loads(fast.to_str())
         vocab = told["model"].get("vocab")
         if not isinstance(vocab, dict | list):
             raise ValueError(f"a tokenizer of type {told['model'].get('type')} cannot be adopted")
@@ -87,20 +96,27 @@ class Tokenizer:
     @staticmethod
     def load(path: str | Path) -> "Tokenizer":
         """From the JSON that `save` wrote."""
-        return Tokenizer(FastTokenizer.from_file(str(path)))
+        return Tokenizer.from_json(Path(path).read_text(encoding="utf-8"))
 
     @staticmethod
     def from_json(text: str) -> "Tokenizer":
         """From what `to_json` gave."""
-        return Tokenizer(FastTokenizer.from_str(text))
+        told = json.loads(text)
+        reader = told.pop("reader", None)
+        fast = FastTokenizer.from_str(json.dumps(told))
+        return Tokenizer(fast, reader and Tokenizer(FastTokenizer.from_str(json.dumps(reader))))
 
     def to_json(self) -> str:
         """What `save` writes."""
-        return self.fast.to_str(pretty=True)
+        text = self.fast.to_str(pretty=True)
+        if self.reader is self:
+            return text
+        told = json.loads(text) | {"reader": json.loads(self.reader.to_json())}
+        return json.dumps(told, indent=2, ensure_ascii=False)
 
     def save(self, path: str | Path) -> None:
-        """As one JSON file that the tokenizers library reads, in any language it has."""
-        self.fast.save(str(path))
+        """As one JSON file, which the tokenizers library reads too unless there is a `reader`."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
 
     @property
     def vocab_size(self) -> int:
@@ -121,17 +137,20 @@ class Tokenizer:
             kept.append(index)
         return self.fast.decode(kept, skip_special_tokens=True).strip()
 
+    def reread(self, ids: Int[Tensor, "N L"]) -> Int[Tensor, "N M"]:
+        """Texts that were written, as the encoder reads them; padded after their ends."""
+        if self.reader is self:
+            return ids
+        rows = [self.reader.encode(self.decode(row), ids.shape[1]) for row in ids.tolist()]
+        texts = [torch.tensor(row) for row in rows]
+        return pad_sequence(texts, batch_first=True, padding_value=PAD).to(ids.device)
+
     def language(self, code: str) -> int:
         """The token of a language. Raises `ValueError` for one that was not trained."""
         if code not in self.languages:
             known = ", ".join(self.languages)
             raise ValueError(f"language must be one of {known}; got {code!r}")
         return self.languages[code]
-
-
-def special_tokens(languages: Iterable[str]) -> list[str]:
-    """The tokens that come first, in the order of their ids."""
-    return ["<pad>", "<end>", *(f"<{language}>" for language in sorted(set(languages)))]
 
 
 def rename(token: str, taken: list[str]) -> str:

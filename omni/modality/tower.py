@@ -6,13 +6,13 @@ samples of a recording, D width, M mel bands, F frames.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from zlib import crc32
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, Int16
+from jaxtyping import Bool, Float, Int, Int16, Shaped
 from tokenizers import Tokenizer as FastTokenizer
 from torch import Tensor, nn
 from transformers import (
@@ -29,9 +29,11 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from omni.batch import Tokens
 from omni.config import AudioConfig, TextConfig
 from omni.modality.audio import LogMel, frame_mask
-from omni.modality.text import END, PAD, TextEncoder, Tokenizer, special_tokens
+from omni.modality.text import END, PAD, SPECIAL, TextEncoder, Tokenizer
 from omni.nn.transformer import Projection
 
+GROUPS = 6
+"""of texts of like length, that are read together"""
 MARKS = "▁Ġ"
 """with which a token begins that begins a word; in WordPiece ## begins one that does not"""
 ALPHABET, LONGEST = 4096, 16
@@ -54,6 +56,7 @@ class TextTower(nn.Module):
             self.encoder.pooler = None  # of no use here, and would never get a gradient
         hidden = self.encoder.get_input_embeddings().weight.shape[1]
         self.project = Projection(hidden, width)
+        self.unproject = Projection(width, hidden)
         own = replace(config, encoder=TextConfig.encoder)
         self.spelling = TextEncoder(own, ALPHABET, width, num_heads)
         self.blank = nn.Parameter(torch.zeros(hidden))
@@ -67,7 +70,7 @@ class TextTower(nn.Module):
 
     def learn_letters(self, tokenizer: Tokenizer) -> None:
         """Takes over how the tokens are spelled, without which no text can be read."""
-        rows = [spell(token) for token in tokenizer.tokens]
+        rows = [[] if t in SPECIAL else spell(t) for t in tokenizer.reader.tokens]
         self.letters.copy_(torch.tensor([row + [PAD] * (LONGEST - len(row)) for row in rows]))
 
     def start_from(self, name: str, tokenizer: Tokenizer) -> None:
@@ -80,7 +83,7 @@ class TextTower(nn.Module):
         table = self.encoder.get_input_embeddings().weight
         (words,) = (key for key, p in self.encoder.named_parameters() if p is table)
         whole = table.detach().clone()
-        whole[len(special_tokens(tokenizer.languages)) :] = found[words]
+        whole[len(SPECIAL) :] = found[words]
         theirs = AutoTokenizer.from_pretrained(name)
         if (end := theirs.sep_token_id or theirs.eos_token_id) is not None:
             whole[END] = found[words][end]
@@ -94,19 +97,48 @@ class TextTower(nn.Module):
         if blank is not None:
             x = torch.where(blank[..., None], self.blank.to(x.dtype), x)
             letters = letters * ~blank[..., None]
-        x = self.encoder(inputs_embeds=x, attention_mask=mask).last_hidden_state
+
+        def encode(x: Tensor, mask: Tensor) -> Tensor:
+            return self.encoder(inputs_embeds=x, attention_mask=mask).last_hidden_state
+
+        x = by_length(encode, x, mask)
         return Tokens(self.project(x) + self._spelled(letters), mask)
+
+    def guess(self, x: Float[Tensor, "K D"]) -> Float[Tensor, "K V"]:
+        """Logits of tokens, by its own table of them (tied, as in arXiv:1608.05859)."""
+        return F.linear(self.unproject(x), self.encoder.get_input_embeddings().weight)
 
     def _spelled(self, letters: Int[Tensor, "N L K"]) -> Float[Tensor, "N L D"]:
         """The mean of what each token's letters are in the whole text; zero where it has none."""
         flat = letters.flatten(1)
         order = (flat == PAD).byte().argsort(dim=1, stable=True)  # letters side by side
         order = order[:, : int((flat != PAD).sum(1).max())]
-        read = self.spelling(flat.gather(1, order))
-        place = (order // letters.shape[2])[..., None].expand(read.x.shape)
-        x = read.x.float() * read.mask[..., None]
+        flat = flat.gather(1, order)
+        x = by_length(lambda ids, _: self.spelling(ids).x, flat, flat != PAD).float()
+        place = (order // letters.shape[2])[..., None].expand(x.shape)
+        x = x * (flat != PAD)[..., None]
         total = x.new_zeros(*letters.shape[:2], x.shape[2]).scatter_add(1, place, x)
         return total / (letters != PAD).sum(2, keepdim=True).clamp(min=1)
+
+
+def by_length(
+    encode: Callable[[Tensor, Tensor], Tensor],
+    x: Shaped[Tensor, "N L *D"],
+    mask: Bool[Tensor, "N L"],
+) -> Float[Tensor, "N L E"]:
+    """What an encoder makes of padded sequences, those of like length together.
+
+    In a batch of captions in many languages more than half is padding. As many calls whatever the
+    batch is, so that all processes make the same.
+    """
+    lengths, made = mask.sum(1), []
+    order = lengths.argsort(stable=True)
+    for some in order.tensor_split(GROUPS):
+        rows = some if len(some) else order[:1]
+        size = max(1, int(lengths[rows].max()))
+        found = encode(x[rows, :size], mask[rows, :size])[: len(some)]
+        made.append(F.pad(found, (0, 0, 0, x.shape[1] - size)))
+    return torch.cat(made)[order.argsort()]
 
 
 class WhisperMel(nn.Module):
@@ -241,10 +273,10 @@ def find_settings(name: str, field: str) -> str:
         raise ValueError(f"{field}: {name}: {reason}") from error
 
 
-def adopt_tokenizer(name: str, languages: Iterable[str]) -> Tokenizer:
-    """That of a pretrained encoder, for the decoder too."""
+def adopt_tokenizer(name: str) -> Tokenizer:
+    """That of a pretrained encoder."""
     fast = AutoTokenizer.from_pretrained(name).backend_tokenizer
-    return Tokenizer.adopt(FastTokenizer.from_str(fast.to_str()), languages)
+    return Tokenizer.adopt(FastTokenizer.from_str(fast.to_str()))
 
 
 def spell(token: str) -> list[int]:

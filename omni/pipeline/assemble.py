@@ -90,8 +90,8 @@ class Assembler:
             images += sample.image is not None
             samples.append(sample)
         texts, found = self._extra(step, *place)
-        spoken = [(p, s) for p, s in zip(picks, samples, strict=True) if s.audio is not None]
-        texts += self._translations(spoken)
+        translations = self._translations(picks, samples)
+        texts += [*translations.values()]
         # Texts without a partner stay in their language: as candidates others would only confuse.
         foreign = [self.config.foreign] * len(samples) + [0.0] * len(texts)
         picks, samples = picks + [pick for pick, _ in texts], samples + [text for _, text in texts]
@@ -100,6 +100,8 @@ class Assembler:
         samples = [self._choose_text(*row) for row in rows]
         batch = collate(samples, self.tokenizer, self.model, buffers)
         batch = replace(batch, key=torch.from_numpy(draws[:, KEY].view(np.int64)))
+        if translations:
+            batch = _give_captions(batch, [*translations])
         if self.config.shuffled:
             batch = _break_pairs(batch, np.random.default_rng((self.plan.seed, 1, turn)))
         return Made(batch, substituted, faults + found)
@@ -178,16 +180,19 @@ class Assembler:
                 samples.append((pick, sample))
         return samples, faults
 
-    def _translations(self, spoken: list[tuple[Pick, Sample]]) -> list[tuple[Pick, Sample]]:
-        """What some recordings say, in another language: a text alone, of the same group."""
-        share, found = self.config.translated, []
+    def _translations(
+        self, picks: list[Pick], samples: list[Sample]
+    ) -> dict[int, tuple[Pick, Sample]]:
+        """What some recordings say, in another language: a text alone, by the row of the other."""
+        share, found = self.config.translated, {}
+        spoken = [i for i, sample in enumerate(samples) if sample.audio is not None]
         if not (share and spoken):
             return found
-        draws = draw_numbers(self.plan.seed, [pick for pick, _ in spoken]).tolist()
-        for (pick, sample), row in zip(spoken, draws, strict=True):
-            text = self._choose_text(replace(sample, image=None, audio=None), row, share)
-            if text.language != sample.language:
-                found.append((pick, text))
+        draws = draw_numbers(self.plan.seed, [picks[i] for i in spoken]).tolist()
+        for i, row in zip(spoken, draws, strict=True):
+            text = self._choose_text(replace(samples[i], image=None, audio=None), row, share)
+            if text.language != samples[i].language:
+                found[i] = picks[i], text
         return found
 
     def _text(self, pick: Pick) -> Sample:
@@ -239,11 +244,23 @@ def draw_numbers(seed: int, picks: list[Pick]) -> np.ndarray:
     return mix(seed, np.arange(4), *table[:, :, None])
 
 
+def _give_captions(batch: Batch, rows: list[int]) -> Batch:
+    """The last texts are to be written of samples in these rows, beside what these have."""
+    captions = batch.parts["caption"]
+    given = replace(captions, rows=torch.cat([captions.rows[: -len(rows)], torch.tensor(rows)]))
+    return replace(batch, parts=batch.parts | {"caption": given})
+
+
 def _break_pairs(batch: Batch, rng: np.random.Generator) -> Batch:
-    """The items of each sense on other samples' rows, for a control that cannot learn a pair."""
+    """The items of each sense on other samples' rows, for a control that cannot learn a pair.
+
+    What is to be written goes with the texts.
+    """
     parts = dict(batch.parts)
     for sense, part in parts.items():
         if sense in SENSES:
             rows = torch.from_numpy(rng.permutation(batch.size)[: len(part.rows)])
             parts[sense] = Part(part.data, rows, part.lengths)
+            if sense == "text":
+                parts["caption"] = replace(parts["caption"], rows=rows)
     return replace(batch, parts=parts, group=torch.arange(batch.size))

@@ -64,24 +64,23 @@ def collate(
         parts["image"] = Part(pixels, torch.tensor([*images]), ones)
     if sounds:
         parts["audio"] = _place_sounds(sounds, buffers.samples, config)
-    language = None
     texts = {i: s.text for i, s in enumerate(samples) if s.text is not None}
     asked = {i: text for i, text in texts.items() if samples[i].answers}
     told = {i: text for i, text in texts.items() if i not in asked}
-    languages = {i: tokenizer.language(samples[i].language) for i in texts}
-
-    def encode(text: str) -> list[int]:
-        return tokenizer.encode(text, config.text.max_tokens)
-
-    if told:
-        parts["text"] = _pad_texts([*told], [*map(encode, told.values())])
-        language = torch.tensor([languages[i] for i in told])
-    if asked:
-        answers = [[languages[i], *encode(samples[i].answers[0])] for i in asked]
-        parts["question"] = _pad_texts([*asked], [*map(encode, asked.values())])
-        parts["answer"] = _pad_texts([*asked], answers)
+    answers = {i: samples[i].answers[0] for i in asked}
+    limit = config.text.max_tokens
+    for name, some in (("text", told), ("question", asked)):
+        if some:
+            ids = [tokenizer.reader.encode(text, limit) for text in some.values()]
+            parts[name] = _pad_texts([*some], ids)
+    for name, some in (("caption", told), ("answer", answers)):
+        if some:
+            languages = [tokenizer.language(samples[i].language) for i in some]
+            ids = [tokenizer.encode(text, limit) for text in some.values()]
+            rows = [[code, *text] for code, text in zip(languages, ids, strict=True)]
+            parts[name] = _pad_texts([*some], rows)
     group = torch.tensor([zlib.crc32(s.group.encode()) for s in samples])
-    return Batch(len(samples), group, parts, language)
+    return Batch(len(samples), group, parts)
 
 
 def _place_images(

@@ -78,10 +78,11 @@ class Loader:
         return None if text is None else Tokenizer.from_json(text)
 
     def make_tokenizer(self, text: TextConfig) -> Tokenizer:
-        """That of a pretrained encoder if one is named, or one that is learned."""
-        if text.pretrained:
-            return adopt_tokenizer(text.pretrained, self.texts()[1])
-        return self.learn_tokenizer(text.vocab_size)
+        """One that is learned; a pretrained encoder, if one is named, reads by its own."""
+        learned = self.learn_tokenizer(text.vocab_size)
+        if not text.pretrained:
+            return learned
+        return Tokenizer(learned.fast, adopt_tokenizer(text.pretrained))
 
     def learn_tokenizer(self, vocab_size: int) -> Tokenizer:
         """The tokenizer that lies beside the shards, or one for the texts of the split."""

@@ -79,8 +79,7 @@ def _pack(made: Made) -> tuple[Any, ...]:
     for sense, part in batch.parts.items():
         data = tuple(part.data.shape) if sense in MEDIA else part.data.numpy()
         parts[sense] = data, part.rows.numpy(), part.lengths.numpy()
-    language = None if batch.language is None else batch.language.numpy()
-    whole = batch.group.numpy(), language, None if batch.key is None else batch.key.numpy()
+    whole = batch.group.numpy(), None if batch.key is None else batch.key.numpy()
     return batch.size, whole, parts, made.substituted, made.faults
 
 
@@ -95,9 +94,9 @@ def _unpack(packed: tuple[Any, ...], buffers: Buffers) -> Made:
         else:
             data = torch.from_numpy(data)
         parts[sense] = Part(data, torch.from_numpy(rows), torch.from_numpy(lengths))
-    group, *rest = whole
-    language, key = (None if x is None else torch.from_numpy(x) for x in rest)
-    batch = Batch(size, torch.from_numpy(group), parts, language, key)
+    group, key = (None if x is None else torch.from_numpy(x) for x in whole)
+    assert group is not None
+    batch = Batch(size, group, parts, key)
     return Made(batch, substituted, faults)
 
 

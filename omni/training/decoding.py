@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from omni.batch import ASKED, SENSES, Part, Tokens, stack
+from omni.batch import SENSES, WRITTEN, Part, Tokens, stack
 from omni.modality.text import PAD
 from omni.nn.draws import Draws
 from omni.objective.flow import draw_noise, draw_times, flow_loss, noised
@@ -21,15 +21,13 @@ NOISE, TIME, DROP = 20, 30, 40
 
 
 def next_token(step: MicroBatch, source: Source) -> dict[str, Tensor]:
-    """The texts of the samples that have all of `source`, word by word."""
+    """What is to be written of the samples that have all of `source`, word by word."""
     everywhere = step.selection.common(source, ("text",))
-    mine, text = step.mine(everywhere), step.parts["text"]
-    i = at_least_one(torch.searchsorted(step.rows[source], mine))
-    j = at_least_one(torch.searchsorted(text.rows, mine))
-    language = text.data[:, 0] if step.batch.language is None else step.batch.language
-    ids, memory = text.data, step.fused[source].tokens[i]
-    total = int(step.selection.table.lengths[everywhere, SENSES.index("text")].sum())
-    loss = _written(step, memory, torch.cat([language[j, None], ids[j]], 1), total)
+    mine, rows = step.mine(everywhere), step.rows[source]
+    captions = step.batch.parts.get("caption") or step.network.blank("text", step.device)
+    captions = captions[at_least_one(torch.isin(captions.rows, mine).nonzero()[:, 0])]
+    place = torch.searchsorted(rows, captions.rows).clamp(max=max(len(rows) - 1, 0))
+    loss = _written(step, step.fused[source].tokens[place], captions.data, "caption", everywhere)
     return {f"next_token/{'+'.join(source)}": loss * bool(len(mine))}
 
 
@@ -39,22 +37,24 @@ def answer(step: MicroBatch) -> dict[str, Tensor]:
     A question is in no other objective: as it is asked of many things, it tells none from another.
     """
     network, mine = step.network, step.mine(step.selection.asked)
-    blank = network.blank("text", step.device)
-    question, answers = (step.batch.parts.get(name) or blank for name in ASKED)
+    question = step.batch.parts.get("question") or network.blank("text", step.device)
     items = step.items(at_least_one(mine))
     sequence = [network.encode("text", question)]
     for sense in (sense for sense in step.parts if sense != "text"):
         item = items[:, SENSES.index(sense)]
         tokens = step.tokens[sense][item.clamp(min=0)]
         sequence.append(Tokens(tokens.x, tokens.mask & (item >= 0)[:, None]))
-    total = int(step.selection.table.answer.sum())
-    loss = _written(step, network.fuse(*sequence).tokens, answers.data, total)
+    ids = (step.batch.parts.get("answer") or network.blank("text", step.device)).data
+    loss = _written(step, network.fuse(*sequence).tokens, ids, "answer", step.selection.asked)
     return {"next_token/answer": loss * bool(len(mine))}
 
 
-def _written(step: MicroBatch, memory: Tokens, ids: Tensor, total: int) -> Tensor:
-    """The loss of texts, each after the token of its language."""
+def _written(
+    step: MicroBatch, memory: Tokens, ids: Tensor, name: str, everywhere: Tensor
+) -> Tensor:
+    """The loss of texts, each after the token of its language, over those of the whole step."""
     decoder = step.network.text_decoder
+    total = int(step.selection.table.written[everywhere, WRITTEN.index(name)].sum())
     hidden, _ = decoder.hidden(ids[:, :-1], decoder.keys(memory), memory.mask)
     # Most positions are padding: only the others are worth a row of the vocabulary.
     targets = ids[:, 1:]

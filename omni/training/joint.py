@@ -43,8 +43,7 @@ def masked(step: MicroBatch) -> dict[str, Tensor]:
         if sense == "text":
             ids = step.parts["text"].data[item]
             hide = hide & (ids > END)
-            vocabulary = network.text_decoder.head.out_features
-            tokens = network.encode_blanked(*corrupt(ids, hide, keys, WORDS, vocabulary))
+            tokens = network.encode_blanked(*corrupt(ids, hide, keys, WORDS, network.read_size))
         else:
             tokens = network.hide(sense, tokens, hide)
         sequence.append(Tokens(tokens.x, tokens.mask & there))
@@ -56,8 +55,9 @@ def masked(step: MicroBatch) -> dict[str, Tensor]:
         item = items[:, SENSES.index(sense)].clamp(min=0)
         total = int(step.selection.table.has(sense)[step.selection.masked].sum())
         if sense == "text":
-            logits = network.text_decoder.head(part[hide])
-            loss = words_loss(logits, step.parts["text"].data[item], hide, total)
+            loss = words_loss(
+                network.guess_words(part[hide]), step.parts["text"].data[item], hide, total
+            )
         else:
             patches = network.token_patches(sense, step.signals[sense][0])[item]
             loss = patches_loss(network.rebuild[sense](part[hide]), patches, hide, total)

@@ -158,12 +158,12 @@ class Parallel:
 
     def gather_tables(self, tables: Sequence[Table]) -> tuple[Table, list[int]]:
         """The samples of the whole step, and where each micro-batch of all processes begins."""
-        columns = [torch.column_stack([t.key, t.group, t.answer, t.lengths]) for t in tables]
+        columns = [torch.column_stack([t.key, t.group, t.written, t.lengths]) for t in tables]
         counts = torch.tensor([[len(column) for column in columns]])
         counts = self.gather(counts, [1] * self.world)
         rows = self.gather(torch.cat(columns), counts.sum(1).tolist())
         edges = [0, *counts.flatten().cumsum(0).tolist()]
-        return Table(rows[:, 0], rows[:, 1], rows[:, 3:], rows[:, 2]), edges
+        return Table(rows[:, 0], rows[:, 1], rows[:, 4:], rows[:, 2:4]), edges
 
     def sum(self, parts: Sequence[Tensor]) -> Tensor:
         """The sum over the micro-batches of all processes, each of which hands in its own.

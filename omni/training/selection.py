@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from omni.batch import SENSES, Table
+from omni.batch import SENSES, WRITTEN, Table
 from omni.config import LossConfig
 from omni.nn.draws import Draws
 from omni.objective.dropping import draw_kept
@@ -50,7 +50,7 @@ class Selection:
         self.rows: dict[Source, Int[Tensor, "N"]] = {
             (sense,): _rows(table.has(sense)) for sense in self.senses
         }
-        self.asked = _rows(table.answer > 0)
+        self.asked = _rows(table.written[:, WRITTEN.index("answer")] > 0)
         both = self._shuffled(table.has(*self.joint[:2]), PAIRED)
         if len(both):
             self.rows[self.joint[:2]] = both[: -(-len(both) // 4)].sort().values  # costs the most

@@ -45,7 +45,7 @@ class State:
     ) -> None:
         self.config, self.parallel = config, parallel
         torch.manual_seed(config.train.seed)
-        self.network = Network(config.model, tokenizer.vocab_size)
+        self.network = Network(config.model, tokenizer)
         if fresh:
             warm.start(self.network, config.model, tokenizer)
         lora.add_adapters(self.network, config.train)

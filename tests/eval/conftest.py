@@ -72,7 +72,7 @@ def fresh() -> Omni:
     config = debug()
     tokenizer = Tokenizer.train(["a cow, 裙"], ("en", "zh"), 300)
     torch.manual_seed(0)
-    return Omni(Network(config.model, tokenizer.vocab_size), tokenizer, config, "cpu")
+    return Omni(Network(config.model, tokenizer), tokenizer, config, "cpu")
 
 
 @pytest.fixture

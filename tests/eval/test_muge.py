@@ -87,7 +87,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, config = tmp_path_factory.mktemp("run"), PRESETS["debug"]()
     tokenizer = Tokenizer.train(WORDS.values(), ["en", "zh"], 320)
     torch.manual_seed(0)
-    network = Network(config.model, tokenizer.vocab_size)
+    network = Network(config.model, tokenizer)
     with torch.no_grad():
         for weight in network.parameters():
             weight += 0.02 * torch.randn_like(weight)

@@ -10,6 +10,7 @@ from transformers import BertConfig, WhisperConfig, WhisperFeatureExtractor, Whi
 from omni.batch import Part
 from omni.config import AudioConfig, DataConfig
 from omni.generate import as_heard
+from omni.modality.text import Tokenizer
 from omni.modality.tower import AudioTower, WhisperMel
 from omni.network import Network
 from omni.pipeline.loader import Loader
@@ -82,7 +83,7 @@ def test_half_a_minute_is_encoded_as_by_whisper_also_in_training(
 def network(tower: AudioTower) -> Network:
     torch.manual_seed(0)
     model = replace(debug().model, audio=replace(CONFIG, max_seconds=2.0))
-    network = Network(model, 300).eval()
+    network = Network(model, Tokenizer.train(["red dot"], ["en"], 300)).eval()
     network.encoders["audio"].encoder.load_state_dict(tower.encoder.state_dict())
     return network
 

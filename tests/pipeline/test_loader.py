@@ -31,8 +31,6 @@ STEPS = 3 * 47 // 8 + 1
 def copied(batch: Batch) -> dict[str, torch.Tensor]:
     """All tensors of a batch by name, out of the loader's memory."""
     tensors = {"group": batch.group.clone()}
-    if batch.language is not None:
-        tensors["language"] = batch.language.clone()
     for sense, part in batch.parts.items():
         tensors |= {f"{sense}/{n}": getattr(part, n).clone() for n in ("data", "rows", "lengths")}
     return tensors

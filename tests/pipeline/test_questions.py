@@ -36,11 +36,12 @@ def test_a_batch_has_questions_and_answers_apart_from_texts(tokenizer: Tokenizer
     rows = torch.arange(len(mixed))
     assert batch.parts["text"].rows.tolist() == rows[::2].tolist()
     assert batch.parts["question"].rows.tolist() == rows[1::2].tolist()
+    assert batch.parts["caption"].rows.tolist() == rows[::2].tolist()
     assert batch.parts["answer"].rows.tolist() == rows[1::2].tolist()
     plain = collate(named[:6], tokenizer, CONFIG.model)
     assert torch.equal(batch.parts["text"].data, plain.parts["text"].data)
-    assert batch.language is not None and plain.language is not None
-    assert torch.equal(batch.language, plain.language)
+    told = [tokenizer.decode(ids[1:]) for ids in batch.parts["caption"].data.tolist()]
+    assert told == [sample.text for sample in named[:6]]
     for place, sample in enumerate(asked):
         question, answer = (batch.parts[n].data[place].tolist() for n in ("question", "answer"))
         assert tokenizer.decode(question) == sample.text
@@ -48,7 +49,7 @@ def test_a_batch_has_questions_and_answers_apart_from_texts(tokenizer: Tokenizer
         assert tokenizer.decode(answer[1:]) == sample.answers[0]
         assert batch.parts["answer"].lengths[place] == answer.index(END) + 1
     table = replace(batch, key=rows).table()
-    assert torch.equal(table.answer > 0, rows % 2 == 1)
+    assert torch.equal(table.written[:, 1] > 0, rows % 2 == 1)
     assert not table.has("text")[1::2].any() and table.has("text")[::2].all()
 
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from scipy.stats import chisquare
 
+from omni.batch import Batch
 from omni.modality.text import Tokenizer
 from omni.pipeline import sample as samples
 from omni.pipeline.assemble import draw_numbers
@@ -35,12 +37,18 @@ def write_two_languages(folder: Path, *senses: str) -> Tokenizer:
     return Tokenizer.train(["sample muster " * 4], ["en", "de"], 300)
 
 
+def languages_of(batch: Batch) -> dict[int, int]:
+    """The token of the language in which each sample is written, by its row."""
+    rows, captions = batch.parts["text"].rows, batch.parts["caption"].data
+    return dict(zip(rows.tolist(), captions[:, 0].tolist(), strict=True))
+
+
 def test_only_pictures_without_speech_are_named_in_other_languages(tmp_path):
     """Those with speech keep the language that is spoken, and so do texts alone."""
     both = write_two_languages(tmp_path, "image", "image+audio")
     loader = Loader(settings(tmp_path, batch_size=16, extra_texts=8, foreign=1.0), seed=0)
     batch = loader.batch(0, both, MODEL)
-    languages = dict(zip(batch.parts["text"].rows.tolist(), batch.language.tolist(), strict=True))
+    languages = languages_of(batch)
     spoken = {*batch.parts["audio"].rows.tolist(), *range(16, 24)}
     assert len(languages) == 24 and len(spoken) == 16
     assert {row for row, token in languages.items() if token == both.language("en")} == spoken
@@ -53,7 +61,17 @@ def test_what_is_said_comes_in_another_language_too_as_a_text_of_the_same_group(
     said = batch.parts["audio"].rows
     assert batch.size == 16 + len(said) and len(said) == 8
     assert batch.group[16:].tolist() == batch.group[said].tolist()
-    assert batch.language[-8:].tolist() == [both.language("de")] * 8
+    assert [*languages_of(batch).values()][-8:] == [both.language("de")] * 8
+    captions = batch.parts["caption"]  # both are written of the recording
+    assert captions.rows[-8:].tolist() == said.tolist()
+    assert torch.isin(said, captions.rows[:-8]).all()
+    written, lengths = batch.table().written[:, 0], captions.lengths - 1
+    assert (
+        written[said].tolist()
+        == (
+            lengths[-8:] + lengths[torch.searchsorted(captions.rows[:-8].contiguous(), said)]
+        ).tolist()
+    )
     half = Loader(replace(config, translated=0.5), seed=0).batch(0, both, MODEL)
     assert 16 < half.size < 24
 
@@ -69,9 +87,9 @@ def test_of_the_languages_of_a_text_those_are_taken_that_are_asked_for(tmp_path)
         tokenizer = loader.make_tokenizer(replace(MODEL.text, vocab_size=400))
         assert {*tokenizer.languages} == {"en", *found}
         taken = {
-            row
+            token
             for step in range(4)
-            for row in loader.batch(step, tokenizer, MODEL).language.tolist()
+            for token in languages_of(loader.batch(step, tokenizer, MODEL)).values()
         }
         assert taken == {tokenizer.language(language) for language in found}
 
@@ -102,8 +120,8 @@ def drawn(loader: Loader, start: int, stop: int) -> list[tuple[int, str]]:
     codes, found = {token: code for code, token in LANGUAGES.languages.items()}, []
     for step, batch in enumerate(loader.batches(start, stop, LANGUAGES, MODEL), start):
         numbers = [pick.number for pick in loader.plan.batch(step)]
-        rows = zip(batch.parts["text"].rows.tolist(), batch.language.tolist(), strict=True)
-        found += [(numbers[row], codes[token]) for row, token in rows]
+        languages = languages_of(batch).items()
+        found += [(numbers[row], codes[token]) for row, token in languages]
     return found
 
 

@@ -29,6 +29,7 @@ FLOORS = [
     ["omni.search"],
     ["omni.serve"],
     ["omni"],  # omni/__init__.py
+    ["omni.verbs"],
     ["train", "data", "eval", "omni.__main__", "omni.bench"],
 ]
 HEIGHTS = {name: height for height, names in enumerate(FLOORS) for name in names}

@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import train
 from omni.config import Config
+from omni.modality.text import Tokenizer
 from omni.network import Network
 from omni.presets import debug
 from omni.training.meter import measure_peak
@@ -199,7 +200,7 @@ def serve() -> None:
     torch.set_num_threads(1)
     config = debug()
     with torch.no_grad(), FlopCounterMode(display=False):
-        Network(config.model, config.model.text.vocab_size)  # imports what it needs
+        Network(config.model, Tokenizer.train(["a"], ["en"], 300))  # imports what it needs
         torch.ones(1, 1) @ torch.ones(1, 1)
     measure_peak(torch.device("cpu"), torch.float32)
     gc.freeze()  # forks then share what was imported

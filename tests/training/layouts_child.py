@@ -24,6 +24,7 @@ from torch import Tensor
 
 import train
 from omni.config import Config, LossConfig
+from omni.modality.text import Tokenizer
 from omni.network import Network
 from omni.presets import debug
 from omni.training.manifest import folder_name
@@ -189,7 +190,7 @@ def main() -> None:
         work(jobs[0], file.parent)
         return
     torch.set_num_threads(1)  # a fork would have none of the others
-    Network(jobs[0].config().model, 512)  # imports what it needs
+    Network(jobs[0].config().model, Tokenizer.train(["a"], ["en"], 300))  # imports what it needs
     gc.freeze()  # forks share what was imported
     print(json.dumps({job.name: run(job, file.parent) for job in jobs}))
 

@@ -53,8 +53,9 @@ def test_nothing_else_knows_of_a_question(batch: Batch, tokenizer: Tokenizer) ->
     turned = Part(asked.data.roll(1, 0), asked.rows, asked.lengths.roll(1, 0))
     others = step_of([replace(batch, parts=batch.parts | {"question": turned})], tokenizer)[1]
     assert [n for n in whole if whole[n] != others[n]] == ["next_token/answer"]
-    senses = {sense: part for sense, part in batch.parts.items() if sense in SENSES}
-    plain = step_of([replace(batch, parts=senses)], tokenizer)[1]
+    told = {*SENSES, "caption"}
+    parts = {name: part for name, part in batch.parts.items() if name in told}
+    plain = step_of([replace(batch, parts=parts)], tokenizer)[1]
     assert plain == {n: loss for n, loss in whole.items() if n != "next_token/answer"}
     # Control: as captions they would be compared with pictures.
     text = batch.parts["text"]
@@ -63,7 +64,6 @@ def test_nothing_else_knows_of_a_question(batch: Batch, tokenizer: Tokenizer) ->
     rows, order = torch.cat([text.rows, asked.rows]).sort()
     lengths = torch.cat([text.lengths, asked.lengths])
     captions = Part(torch.cat(data)[order], rows, lengths[order])
-    language = torch.full((len(rows),), tokenizer.language("en"))
-    wrong = replace(batch, parts=senses | {"text": captions}, language=language)
+    wrong = replace(batch, parts=parts | {"text": captions})
     name = "contrastive/image-text"
     assert abs(step_of([wrong], tokenizer)[1][name] - plain[name]) > 100 * TOLERANCE

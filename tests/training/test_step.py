@@ -24,6 +24,7 @@ from omni.training.step import Step
 CONFIG = replace(debug(), loss=replace(debug().loss, matching=0.0))
 MODEL = replace(CONFIG.model, image=replace(CONFIG.model.image, encoder="test_convnext"))
 TOLERANCE = 1e-5  # seen: 5e-7 of a loss, 2e-6 of a gradient
+FIELDS = ("data", "rows", "lengths")
 SEED = 3  # draws sound and picture together, and augments
 
 
@@ -48,14 +49,12 @@ def past(tokenizer: Tokenizer, batch: Batch) -> Kept:
 def take(batch: Batch, samples: Tensor) -> Batch:
     """Some samples of a batch, in their order; a sense that none of them has is no part of it."""
     assert batch.key is not None
-    parts, language = {}, None
+    parts = {}
     for sense, part in batch.parts.items():
         rows, items = torch.where(samples[:, None] == part.rows)
         if len(items):
             parts[sense] = Part(part.data[items], rows, part.lengths[items])
-        if len(items) and sense == "text" and batch.language is not None:
-            language = batch.language[items]
-    return Batch(len(samples), batch.group[samples], parts, language, batch.key[samples])
+    return Batch(len(samples), batch.group[samples], parts, batch.key[samples])
 
 
 def spans(batch: Batch, count: int) -> list[tuple[int, int]]:
@@ -69,13 +68,12 @@ def deal(batch: Batch, count: int) -> list[Batch]:
 
 def without(batch: Batch, sense: str, first: int, stop: int) -> Batch:
     """The batch, where the samples from `first` to `stop - 1` lack a sense."""
-    part = batch.parts[sense]
-    keep = (part.rows < first) | (part.rows >= stop)
-    kept = Part(part.data[keep], part.rows[keep], part.lengths[keep])
-    language = batch.language
-    if sense == "text" and language is not None:
-        language = language[keep]
-    return replace(batch, parts=batch.parts | {sense: kept}, language=language)
+    parts = dict(batch.parts)
+    for name in (sense, "caption") if sense == "text" else (sense,):
+        part = parts[name]
+        keep = (part.rows < first) | (part.rows >= stop)
+        parts[name] = Part(part.data[keep], part.rows[keep], part.lengths[keep])
+    return replace(batch, parts=parts)
 
 
 def step_of(
@@ -83,7 +81,7 @@ def step_of(
 ) -> tuple[Step, dict[str, Tensor]]:
     """A step of the untrained model, backward pass and all; and its losses."""
     torch.manual_seed(0)
-    losses = Losses(Network(MODEL, tokenizer.vocab_size).train(), CONFIG.loss)
+    losses = Losses(Network(MODEL, tokenizer).train(), CONFIG.loss)
     train = replace(CONFIG.train, accumulate=len(batches))
     parallel = Parallel(train, torch.device("cpu"))
     step = Step(losses, batches, parallel, past or {}, nullcontext(), SEED, progress=0.0)
@@ -177,8 +175,9 @@ def test_a_micro_batch_may_lack_a_sense(batch: Batch, tokenizer: Tokenizer, past
 
 @pytest.mark.parametrize("sense", SENSES)
 def test_all_of_a_step_may_lack_a_sense(sense: str, batch: Batch, tokenizer: Tokenizer) -> None:
+    gone = (sense, "caption") if sense == "text" else (sense,)
     parts = [
-        replace(part, parts={s: p for s, p in part.parts.items() if s != sense})
+        replace(part, parts={s: p for s, p in part.parts.items() if s not in gone})
         for part in deal(batch, 2)
     ]
     step, losses = step_of(parts, tokenizer)
@@ -186,6 +185,24 @@ def test_all_of_a_step_may_lack_a_sense(sense: str, batch: Batch, tokenizer: Tok
     assert not [n for n in losses if "/" in n and sense in n.split("/")[1]]
     used = [n for n, p in step.module.named_parameters() if p.grad is not None and p.grad.any()]
     assert not [n for n in used if n.startswith((f"network.encoders.{sense}",))]
+
+
+def test_all_that_is_to_be_written_of_a_sample_is_written(
+    batch: Batch, tokenizer: Tokenizer
+) -> None:
+    """Of two captions each counts by its tokens, as if they were of two samples."""
+    own = batch.parts["caption"]
+    turned = Part(own.data.roll(1, 0), own.rows, own.lengths.roll(1, 0))
+    both = Part(*(torch.cat([getattr(p, f) for p in (own, turned)]) for f in FIELDS))
+    losses, tokens, heard = [], [], batch.parts["audio"].rows
+    for captions in (own, turned, both):
+        changed = replace(batch, parts=batch.parts | {"caption": captions})
+        losses.append(step_of([changed], tokenizer)[1]["next_token/audio"])
+        tokens.append(changed.table().written[heard, 0].sum())
+    assert tokens[2] == tokens[0] + tokens[1]
+    mean = (losses[0] * tokens[0] + losses[1] * tokens[1]) / tokens[2]
+    torch.testing.assert_close(losses[2], mean, atol=1e-5, rtol=0)
+    assert abs(losses[0] - losses[1]) > 1e-3
 
 
 def test_the_order_of_micro_batches_does_not_matter(
@@ -255,7 +272,7 @@ def test_the_same_vectors_are_remembered_whoever_made_them(
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_recomputing_runs_each_block_twice(recompute: bool, tokenizer: Tokenizer) -> None:
-    network = Network(MODEL, tokenizer.vocab_size).train()
+    network = Network(MODEL, tokenizer).train()
     train = replace(CONFIG.train, recompute=recompute)
     losses = Parallel(train, torch.device("cpu")).spread(Losses(network, CONFIG.loss))
     calls = []
