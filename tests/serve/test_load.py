@@ -111,6 +111,7 @@ def test_who_waits_no_longer_takes_no_place() -> None:
         first = asyncio.create_task(queue.ask("embed", (), [1]))
         await asyncio.sleep(0)
         first.cancel()
+        await asyncio.sleep(0)
         task = asyncio.create_task(queue.run())
         answers = [await queue.ask("embed", (), [2] * 8)]
         task.cancel()

@@ -3,17 +3,21 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
+from omni.serve.app import create
 from omni.serve.process import LostError, Process
 from omni.serve.settings import Settings
-from tests.serve.conftest import Service, run
+from tests.serve.conftest import Service, free_port, run
 
 
 def open_counter(start: int) -> tuple[str, Callable[[object], object]]:
@@ -86,10 +90,7 @@ def test_a_killed_model_costs_its_requests_alone_and_is_back(service: Service) -
 def test_a_model_that_is_killed_while_nobody_asks_is_back_by_itself(service: Service) -> None:
     old = model_of(service)
     old.kill()
-    old.wait()
-    while service.app.state.engines["tiny"].process._process in (None, old) or (
-        service.client.get("/readyz").status_code != 200 or model_of(service) == old
-    ):
+    while old.is_running() or service.client.get("/readyz").status_code != 200:
         time.sleep(0.02)
     assert service.client.post("/v1/embeddings", json={"input": "a"}).status_code == 200
 
@@ -97,7 +98,7 @@ def test_a_model_that_is_killed_while_nobody_asks_is_back_by_itself(service: Ser
 def test_a_service_with_keys_is_asked_with_one(tiny_run: Path) -> None:
     """And a request that takes longer than it may is ended, with the process that works on it."""
     keys = frozenset({"k" * 20, "l" * 20})
-    for service in run(Settings({"tiny": str(tiny_run)}, keys=keys, seconds=1.0)):
+    for service in run(create(Settings({"tiny": str(tiny_run)}, keys=keys, seconds=1.0))):
         asked = {"json": {"input": "a"}}
         for told in ({}, {"authorization": "Bearer nokey"}, {"authorization": "k" * 20}):
             for path in ("/v1/embeddings", "/v1/nothing", "/metrics"):
@@ -118,3 +119,44 @@ def test_a_service_with_keys_is_asked_with_one(tiny_run: Path) -> None:
             pass
         left = [p._process.pid for p in service.app.state.decoders._all]
     assert not [pid for pid in left if psutil.pid_exists(pid)]
+
+
+def test_sigterm_ends_the_service_once_what_was_asked_is_answered(tiny_run: Path) -> None:
+    """With 0, and no process of it is left."""
+    port, draw = free_port(), {"prompt": "red circle", "steps": 20, "n": 4}
+    command = [sys.executable, "-m", "omni", "serve", "--model", f"tiny={tiny_run}"]
+    main = subprocess.Popen([*command, "--port", str(port)])
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=90) as client:
+            while main.poll() is None and not answers(client, "/readyz"):
+                time.sleep(0.05)
+            children = psutil.Process(main.pid).children(recursive=True)
+            with ThreadPoolExecutor(4) as pool:
+                path = "/v1/images/generations"
+                asked = [pool.submit(client.post, path, json=draw) for _ in range(4)]
+                while 'omni_waiting_items{model="tiny"} 16.0' not in client.get("/metrics").text:
+                    assert not all(one.done() for one in asked)
+                main.terminate()
+            assert [one.result().status_code for one in asked] == [200] * 4
+        assert main.wait(90) == 0
+    finally:
+        main.kill()
+        main.wait()
+    assert len(children) >= 4  # the server of forks, two that decode, and a model
+    psutil.wait_procs(children, 20)
+    assert [child for child in children if lives(child)] == []
+
+
+def answers(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).status_code == 200
+    except httpx.ConnectError:
+        return False
+
+
+def lives(process: psutil.Process) -> bool:
+    """A dead one may wait in the table of a container that has nobody to collect it."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
