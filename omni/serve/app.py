@@ -8,23 +8,23 @@ from fastapi import FastAPI
 
 from omni.search.catalogue import Catalogue
 from omni.search.index import CATALOGUE
-from omni.serve import audio, chat, embeddings, errors, health, images, search, work
+from omni.serve import audio, chat, embeddings, errors, health, images, search, static, work
 from omni.serve.decoder import Decoders
 from omni.serve.engine import Engine
 from omni.serve.gate import Gate
 from omni.serve.jobs import Jobs
 from omni.serve.metrics import Metrics
-from omni.serve.settings import Settings
 from omni.serve.orders import ROOT
-from omni.serve.static import Page
+from omni.serve.settings import Settings
 from omni.serve.work import follow
 
 
 def create(settings: Settings) -> FastAPI:
     """The app; its processes start and end with it.
 
-    `app.state` has `settings`, `engines` by the name of their model, `decoders`, the `jobs` if there
-    are any, and the `catalogue` of the index. Raises `ValueError`, as it starts, for a model that cannot be loaded.
+    `app.state` has `settings`, `engines` by the name of their model, `decoders`, the `jobs`, if
+    there may be any, and the `catalogue` of the index. Raises `ValueError`, as it starts, for a
+    model that cannot be loaded.
     """
     metrics = Metrics()
     app = FastAPI(
@@ -36,11 +36,11 @@ def create(settings: Settings) -> FastAPI:
         metrics.watch(name, lambda e=engine: e.queue.count, lambda e=engine: e.process.ready)
     errors.install(app)
     app.add_middleware(Gate, settings=settings, metrics=metrics)
-    for noun in (embeddings, images, audio, chat, search, work, health):
+    for noun in (embeddings, images, audio, chat, search, work, health, static):
         app.include_router(noun.router)
     app.include_router(audio.forms)
     app.include_router(metrics.router())
-    app.mount("/", Page())
+    app.mount("/page", static.files)
     return app
 
 

@@ -151,7 +151,7 @@ class Jobs:
         pid = os.posix_spawn(
             SHELL,
             [SHELL, "-c", WRAPPER, str(self._path(id, "code")), *json.loads(words)],
-            os.environ | {"PYTHONUNBUFFERED": "1"} | self.environment,
+            {**os.environ, "PYTHONUNBUFFERED": "1", **self.environment},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, log, write, 0o600),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from omni.serve.body import Item, JSONRoute, Name, contents, query
 from omni.serve.engine import Engine, engine_of
@@ -14,7 +14,8 @@ from omni.serve.model import below
 
 router = APIRouter(prefix="/v1", route_class=JSONRoute, tags=["index"])
 Sense = Literal["text", "image", "audio"]
-Plain = str | int | float | bool
+Plain = str | Annotated[int, Field(ge=-(2**63), lt=2**63)] | FiniteFloat | bool
+"""what SQLite can hold"""
 OURS = ("text", "image", "audio")
 """metadata that say where a thing is: nobody else may"""
 

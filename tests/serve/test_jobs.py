@@ -138,7 +138,7 @@ def test_words_are_those_of_the_command_and_never_a_path() -> None:
             flag(name, value)
     assert FIELDS["train.steps"] == {int} and not FIELDS["data.path"]
     with pytest.raises(ValueError, match="data must be one of sample"):
-        Evaluate(kind="evaluate", run="mine", data="/etc").words({"sample": Path("x")})
+        Evaluate(kind="evaluate", run="mine", data="/etc", tasks=[]).words({"sample": Path("x")})
 
 
 @pytest.fixture
@@ -151,8 +151,8 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClie
 
 
 def test_a_training_that_is_asked_for_is_a_run_with_curves_and_samples(client: TestClient) -> None:
-    order = {"kind": "train", "preset": "debug", "name": "mine"}
-    order["fields"] = {"train.steps": 2, "train.log_every": 1, "train.sample_every": 2}
+    fields = {"train.steps": 2, "train.log_every": 1, "train.sample_every": 2}
+    order = {"kind": "train", "preset": "debug", "name": "mine", "fields": fields}
     made = client.post("/v1/jobs", json=order)
     assert made.status_code == 201 and made.json()["words"][1] == "train.py"
     where = f"/v1/jobs/{made.json()['id']}"

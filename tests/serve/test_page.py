@@ -158,7 +158,7 @@ def test_runs_are_shown_and_jobs_are_asked_for_and_followed(page: Page) -> None:
     assert not page.one("#work [name=steps]").is_displayed()
     page.one("#work .go").click()
     page.one("#jobs-list button").click()
-    wait = WebDriverWait(page.driver, 60)
+    wait = WebDriverWait(page.driver, 300)
     wait.until(lambda _: "failed (2)" in page.one("#jobs-list").text)  # no such run where we are
     wait.until(lambda _: "runs/debug is no folder of a run" in page.one("#log").text)
 
