@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
-from torch import Tensor
 
 from omni.batch import Sample
 from omni.interface import Omni
-from omni.items import Audio, Item, Video, read
+from omni.items import Audio, Item, Video, read, to_picture
 from omni.pipeline.formats import IMAGES, SOUNDS
-from omni.pipeline.sample import read_samples
+from omni.pipeline.sample import numbered_samples
 from omni.pipeline.video import CONTAINERS
 from omni.search.index import Entry
+from omni.search.things import place
 
 SENSES = {
     **dict.fromkeys((*IMAGES, *CONTAINERS), "image"),
@@ -57,8 +55,12 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
     splits = sorted({path.name.rsplit("-", 1)[0] for path in source.glob("*-*.tar")})
     if splits:
         for split in splits:
-            for sample in read_samples(str(source), split, damaged=lambda e: errors.append(str(e))):
-                yield f"{split}/{sample.key}", *_of_sample(sample)
+            samples = numbered_samples(str(source), split, damaged=lambda e: errors.append(str(e)))
+            for number, sample in samples:
+                found, meta = _of_sample(sample)
+                where = place(source, split, number)
+                media = {sense: where for sense in found if sense != "text"}
+                yield f"{split}/{sample.key}", found, meta | media
         return
     files = sorted(p for p in source.rglob("*") if p.suffix.lower()[1:] in SENSES and p.is_file())
     if not files:
@@ -101,11 +103,6 @@ def _of_sample(sample: Sample) -> tuple[dict[str, Item], dict[str, Any]]:
         items["text"] = sample.text
         meta |= {"text": sample.text[:SHOWN], "language": sample.language}
     return items, meta
-
-
-def to_picture(pixels: UInt8[Tensor, "3 H W"]) -> Image.Image:
-    """As they are in a shard."""
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
 
 
 def _is_plain(value: Any) -> bool:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from omni.interface import Omni, load
-from omni.items import Audio, Item, read
+from omni.items import Audio, Item
 from omni.pretrained import digest
 from omni.search.index import Entry, Index
+from omni.search.things import thing
 
 
 @dataclass(frozen=True)
@@ -133,17 +134,10 @@ def _thing(root: Path | None, meta: dict[str, Any], senses: tuple[str, ...]) -> 
     for sense in senses:
         if sense == "text" and "text" in meta:
             return meta["text"]
-        if sense != "text" and (path := below(root, meta.get(sense))):
-            return read(path)
+        where = meta.get(sense) if sense != "text" else None
+        if root and isinstance(where, str) and (found := thing(root, where, sense)) is not None:
+            return found
     raise ValueError(f"what is found cannot be looked at again: it has no {' or '.join(senses)}")
-
-
-def below(root: Path | None, name: Any) -> Path | None:
-    """A file below a folder, links followed; None for any other."""
-    if root is None or not isinstance(name, str):
-        return None
-    path = Path(name).resolve()
-    return path if path.is_relative_to(root.resolve()) and path.is_file() else None
 
 
 def _add(model: Omni, index: Index, items: list[tuple[str, dict, dict]]) -> list[int]:

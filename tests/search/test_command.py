@@ -12,9 +12,10 @@ import soundfile
 from PIL import Image
 
 from omni.__main__ import main
+from omni.items import to_picture
 from omni.pipeline.synthetic import make_samples
 from omni.search import Index
-from omni.search.reading import look, to_picture
+from omni.search.reading import look
 
 Omni = Callable[..., tuple[int, list[str], str]]
 

@@ -18,10 +18,11 @@ import soundfile
 from fastapi import FastAPI
 
 from omni.interface import Omni
+from omni.items import to_picture
 from omni.pipeline.synthetic import make_samples
 from omni.pretrained import digest
 from omni.search.index import Index
-from omni.search.reading import embed, look, to_picture
+from omni.search.reading import embed, look
 from omni.serve.app import create
 from omni.serve.server import live
 from omni.serve.settings import Settings
