@@ -21,7 +21,7 @@ demo: $(STAMP)
 	@echo "The report is at $(CURDIR)/runs/demo/report.html"
 
 test: $(STAMP)
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 soak: $(STAMP)
 	$(PYTHON) -m pytest -m soak -s

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,6 +19,7 @@ from eval.judge import SETTINGS, Judge, load_or_train
 from eval.labels import Labels
 from eval.protocol import Protocol
 from eval.ranks import first_alone
+from eval.recogniser import Recogniser
 from eval.shards import Shards
 from omni import Omni
 from omni.batch import Sample
@@ -49,6 +51,17 @@ class Example:
     answers: list[Answer]
 
 
+@dataclass(frozen=True)
+class Matrix:
+    """A picture of the report: how dark each cell is, from 0 to 1, and what it is of."""
+
+    task: str
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Float[np.ndarray, "R C"]
+
+
 @dataclass
 class Bench:
     """A model on the bench.
@@ -62,8 +75,10 @@ class Bench:
         limit: at most this many items are generated a direction in `draw` and `speak`.
         snr: signal-to-noise ratio in dB of the noisy speech.
         extractor: features in which FID and KID of drawn pictures are measured, if any.
+        recogniser: what writes down made speech, if any.
         note: told what is going on, for a progress display.
         examples: filled by the tasks, shown by the report.
+        matrices: as these.
         protocol: stated by the task that runs, of all its figures.
     """
 
@@ -75,8 +90,10 @@ class Bench:
     limit: int = 512
     snr: float = 0.0
     extractor: Extractor | None = None
+    recogniser: Recogniser | None = None
     note: Callable[[str], None] = print
     examples: list[Example] = field(default_factory=list)
+    matrices: list[Matrix] = field(default_factory=list)
     protocol: Protocol = field(default_factory=Protocol)
     _judges: dict[str, Judge] = field(default_factory=dict)
     _vectors: dict[tuple, Tensor] = field(default_factory=dict)

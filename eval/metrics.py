@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import jiwer
 import numpy as np
@@ -38,17 +39,34 @@ def bootstrap(
     values: np.ndarray,
     statistic: Callable[[np.ndarray], float],
     seed: int,
+    groups: np.ndarray | None = None,
     num_resamples: int = 1000,
 ) -> tuple[float, float]:
     """95 % percentile interval of `statistic` over resampled rows of `values` ([n] or [n, m]).
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
+    Rows of one of the `groups` ([n]) are drawn together: captions of one picture are no five
+    independent queries. Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993),
+    section 13.3; Davison and Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
     """
     generator = np.random.default_rng(seed)
+    if groups is None:
+        draw = partial(generator.integers, len(values), size=len(values))
+    else:
+        draw = partial(_draw_groups, generator, groups)
     # One resample at a time: a thousand of 25,000 queries would take 200 MB of indices.
-    rows = (generator.integers(len(values), size=len(values)) for _ in range(num_resamples))
-    low, high = np.percentile([statistic(values[row]) for row in rows], [2.5, 97.5])
+    found = [statistic(values[draw()]) for _ in range(num_resamples)]
+    low, high = np.percentile(found, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _draw_groups(generator: np.random.Generator, groups: np.ndarray) -> np.ndarray:
+    """Rows of as many groups as there are, drawn with replacement, each whole."""
+    order = np.argsort(groups, kind="stable")
+    _, starts, counts = np.unique(groups[order], return_index=True, return_counts=True)
+    drawn = generator.integers(len(starts), size=len(starts))
+    sizes = counts[drawn]
+    within = np.arange(sizes.sum()) - np.repeat(sizes.cumsum() - sizes, sizes)
+    return order[np.repeat(starts[drawn], sizes) + within]
 
 
 def measure(
@@ -57,8 +75,9 @@ def measure(
     statistic: Callable[[np.ndarray], float] = np.mean,
     gallery: int | None = None,
     protocol: str = "",
+    groups: np.ndarray | None = None,
 ) -> Score:
-    """The `statistic` of one value (or row) a query, with its interval.
+    """The `statistic` of one value (or row) a query, with its interval (see `bootstrap`).
 
     Raises:
         ValueError: there are no queries.
@@ -66,7 +85,7 @@ def measure(
     values = np.asarray(values)
     if len(values) == 0:
         raise ValueError("a score needs at least one query, got none: is the split empty?")
-    low, high = bootstrap(values, statistic, seed)
+    low, high = bootstrap(values, statistic, seed, groups)
     return Score(float(statistic(values)), low, high, len(values), gallery, seed, protocol)
 
 

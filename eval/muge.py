@@ -13,6 +13,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,7 @@ from eval.submission import DEPTH, DIALECTS, Dialect
 from omni import Omni
 from omni.batch import Sample
 from omni.pipeline.dataset import Dataset
+from omni.pipeline.reader import SampleError
 from omni.pipeline.sample import read_samples
 
 LANGUAGE = "zh"
@@ -40,13 +42,24 @@ Entry = tuple[Any, str]
 """what a line is about, and the line"""
 
 
-def batches(data: str, split: str, task: str, *senses: str) -> Iterator[list[Sample]]:
+@dataclass(frozen=True)
+class Source:
+    """A split of packed shards; what is damaged in it is passed over and told in `damaged`."""
+
+    data: str
+    split: str
+    damaged: list[SampleError] = field(default_factory=list)
+
+
+def batches(source: Source, task: str, *senses: str) -> Iterator[list[Sample]]:
     """The samples of a task that hold one of some senses, while a bar shows how many are read.
 
     Raises `ValueError` where there is none.
     """
+    data, split = source.data, source.split
     count, about = len(Dataset(data, split)), f"{task} of {split}"
-    read = track(read_samples(data, split), about, count, console=Console(stderr=True))
+    samples = read_samples(data, split, damaged=source.damaged.append)
+    read = track(samples, about, count, console=Console(stderr=True))
     chosen = (
         sample
         for sample in read
@@ -60,10 +73,10 @@ def batches(data: str, split: str, task: str, *senses: str) -> Iterator[list[Sam
         some = [*islice(chosen, BATCH)]
 
 
-def retrieve(model: Omni, data: str, split: str, dialect: Dialect) -> Iterator[Entry]:
+def retrieve(model: Omni, source: Source, dialect: Dialect) -> Iterator[Entry]:
     """The ten best images of each query. Raises `ValueError` for a gallery of fewer."""
     texts, images, vectors = {}, [], []
-    for some in batches(data, split, "MR", "image", "text"):
+    for some in batches(source, "MR", "image", "text"):
         for sample in some:
             texts |= asked(sample)
         if shown := [sample for sample in some if sample.image is not None]:
@@ -71,7 +84,8 @@ def retrieve(model: Omni, data: str, split: str, dialect: Dialect) -> Iterator[E
             vectors.append(model.embed([picture(sample) for sample in shown]))
     if len(images) < DEPTH or not texts:
         has = f"{len(images)} and {len(texts)}"
-        raise ValueError(f"{data} ({split}) must hold {DEPTH} images and a query, it has {has}")
+        where = f"{source.data} ({source.split})"
+        raise ValueError(f"{where} must hold {DEPTH} images and a query, it has {has}")
     _, best = nearest(model.embed([*texts.values()]), torch.cat(vectors), DEPTH)
     for query, row in zip(texts, best.tolist(), strict=True):
         found = dict(zip(dialect, (query, [images[place] for place in row]), strict=True))
@@ -88,9 +102,9 @@ def asked(sample: Sample) -> dict[int, str]:
     return dict(zip(numbers, texts, strict=True))
 
 
-def caption(model: Omni, data: str, split: str) -> Iterator[Entry]:
+def caption(model: Omni, source: Source) -> Iterator[Entry]:
     """A caption for each image."""
-    for some in batches(data, split, "IC", "image"):
+    for some in batches(source, "IC", "image"):
         pictures = [picture(sample) for sample in some]
         texts = model.generate(pictures, to="text", language=LANGUAGE)
         for sample, text in zip(some, texts, strict=True):
@@ -98,9 +112,9 @@ def caption(model: Omni, data: str, split: str) -> Iterator[Entry]:
             yield image, json.dumps({"image_id": image, "text": text}, ensure_ascii=False)
 
 
-def draw(model: Omni, data: str, split: str, seed: int) -> Iterator[Entry]:
+def draw(model: Omni, source: Source, seed: int) -> Iterator[Entry]:
     """A picture for each prompt; the batches, and what is in them, have noise of their own."""
-    for number, some in enumerate(batches(data, split, "T2I", "text")):
+    for number, some in enumerate(batches(source, "T2I", "text")):
         drawn = model.generate([s.text for s in some if s.text], to="image", seed=seed + number)
         for sample, made in zip(some, drawn, strict=True):
             image = sample.meta["image_id"]
@@ -148,32 +162,38 @@ def parser() -> argparse.ArgumentParser:
     return built
 
 
-def submit(given: argparse.Namespace) -> str:
-    """Writes a submission, and says so. Raises `ValueError` or `OSError` for the user."""
-    source = omni.load(given.run), given.data, given.split
+def submit(given: argparse.Namespace) -> list[SampleError]:
+    """Writes a submission, and says so; returns what was damaged and is not in it.
+
+    Raises `ValueError` or `OSError` for the user.
+    """
+    model, source = omni.load(given.run), Source(given.data, given.split)
     if given.command == "retrieve":
         dialect = DIALECTS[given.dialect]
-        entries, read = retrieve(*source, dialect), partial(submission.read_ranked, dialect=dialect)
+        entries = retrieve(model, source, dialect)
+        read = partial(submission.read_ranked, dialect=dialect)
     elif given.command == "caption":
-        entries, read = caption(*source), submission.read_captions
+        entries, read = caption(model, source), submission.read_captions
     else:
-        entries, read = draw(*source, given.seed), submission.read_pictures
-    return f"{given.out}: {write(given.out, entries, read)} lines"
+        entries, read = draw(model, source, given.seed), submission.read_pictures
+    print(f"{given.out}: {write(given.out, entries, read)} lines")
+    return source.damaged
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; what the user got wrong is one line, and 2."""
+    """Runs one command; what the user got wrong, or is damaged, is one line, and 2."""
     given = parser().parse_args(arguments)
     if given.command == "score":
         result = submission.judge(given.truth, given.prediction)
         print(json.dumps(result, ensure_ascii=False))
         return 0 if result["success"] else 1
     try:
-        print(submit(given))
+        wrong: Sequence[Exception] = submit(given)
     except (ValueError, OSError) as error:
+        wrong = [error]
+    for error in wrong:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+    return 2 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -144,6 +144,7 @@ def counted(
     gallery: int,
     seed: int,
     protocol: str = "",
+    groups: Int[np.ndarray, "Q"] | None = None,
 ) -> Iterator[tuple[str, Score]]:
     """R@1, R@5, R@10, their mean, median rank and mAP@10, each with its interval over queries.
 
@@ -151,12 +152,13 @@ def counted(
         best: rank of each query's best relevant item (`ranks`).
         precisions: AP@10 of each query (`precision`).
         gallery: items to choose from.
+        groups: what each query is of, where several are of one thing.
 
     R@k is hit rate: any relevant item among the first k, as in Karpathy and Fei-Fei
     (arXiv:1412.2306) and CLIP (arXiv:2103.00020), not the share of all of them.
     """
     hits = best[:, None] <= np.array(DEPTHS)
-    score = partial(measure, seed=seed, gallery=gallery, protocol=protocol)
+    score = partial(measure, seed=seed, gallery=gallery, protocol=protocol, groups=groups)
     for k, column in zip(DEPTHS, hits.T, strict=True):
         yield f"R@{k}", score(column)
     yield "mean_recall", score(hits.mean(axis=1))

@@ -1,14 +1,16 @@
 """RUN/report.html: one file with tables, curves, pictures and sound, that asks for no other."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from itertools import groupby
 from pathlib import Path
 
 from eval import benchmarks
-from eval.bench import Example
+from eval.bench import Example, Matrix
 from eval.corpus import SENSES
 from eval.figures import curves, media
+from eval.matrix import drawn as figure_of
 from eval.metrics import Score
 from eval.protocol import lines
 from eval.table import CONTROLS, Results, Table, figure, head, interval, protocol, tables
@@ -31,6 +33,19 @@ SECTIONS = {
     "speak": ("Speaking", JUDGED),
 }
 """Title and note of each task's examples."""
+TAKEN = (
+    "Rows: what it is. Columns: what it is taken for. A full row is 100 %, the right its diagonal."
+)
+MATRICES = {
+    "retrieval": (
+        "What is near what",
+        "Cosines between some concepts of <em>new</em> in two senses, from 0, pale, to 1. What "
+        "belongs together is the diagonal. Chosen by the seed, not by hand.",
+    ),
+    "match": ("Which belong together", TAKEN),
+    "classify": ("What is taken for what", TAKEN),
+}
+"""Title and note of each task's matrices."""
 SCRIPT = """
 document.addEventListener("click", event => {
   const button = event.target.closest(".sound button");
@@ -59,17 +74,19 @@ BENCHMARKS = "One model for image, text and speech, measured on data of others."
 QUESTIONS = "One model for image, text and speech, asked about pictures and recordings."
 
 
-def write_report(run: Path, results: Results, meta: Mapping, examples: Sequence[Example]) -> None:
-    """Writes the report beside the results."""
-    (run / "report.html").write_text(report(run, results, meta, examples))
-
-
-def report(run: Path, results: Results, meta: Mapping, examples: Sequence[Example]) -> str:
-    """The whole page."""
+def report(
+    run: Path,
+    results: Results,
+    meta: Mapping,
+    examples: Sequence[Example],
+    matrices: Sequence[Matrix] = (),
+) -> str:
+    """The whole page; `run` is the folder whose training it shows."""
     style = Path(__file__).with_name("report.css").read_text()
     drawn = curves(run / "metrics.jsonl")
     training = f"<h2>Training</h2>{drawn}" if drawn else ""
-    parts = [header(results, meta), *map(table, tables(results)), *shown(examples), training]
+    parts = [header(results, meta), *map(table, tables(results)), *shown(examples)]
+    parts += [*compared(matrices), training]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -158,6 +175,15 @@ def shown(examples: Sequence[Example]) -> Iterable[str]:
         for direction, group in groupby(of_task, lambda example: example.direction):
             source, target = (_words(senses) for senses in direction.split("->"))
             yield f"<h3>From {source} to {target}</h3>{form(list(group))}"
+
+
+def compared(matrices: Sequence[Matrix]) -> Iterable[str]:
+    """The matrices, those of a task together."""
+    for task, of_task in groupby(matrices, lambda matrix: matrix.task):
+        title, note = MATRICES[task]
+        named = (replace(matrix, title=_words(matrix.title)) for matrix in of_task)
+        figures = "".join(map(figure_of, named))
+        yield f'<h2>{title}</h2><p class="note">{note}</p><div class="matrices">{figures}</div>'
 
 
 def _words(senses: str) -> str:

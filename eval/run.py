@@ -40,7 +40,8 @@ from eval.folder import Folder
 from eval.judge import sha256
 from eval.metrics import INTERVAL, Score
 from eval.protocol import Protocol, commit
-from eval.report import write_report
+from eval.recogniser import Recogniser
+from eval.report import report
 from eval.shards import Shards
 from eval.table import markdown, tables, terminal
 from eval.tasks import (
@@ -96,6 +97,8 @@ def parser() -> Parser:
     built.add_argument("--limit", type=int, default=256, help="items made a direction")
     extractor = "NAME=PATH: network of timm, its weights; drawn pictures then have FID and KID"
     built.add_argument("--extractor", help=extractor)
+    recogniser = "folder of a Whisper of CTranslate2: made speech then has WER and CER"
+    built.add_argument("--recogniser", help=recogniser)
     built.add_argument("--vocoder", help="SpeechT5HifiGan in place of Griffin-Lim")
     built.add_argument("--step", type=int, help="of the run's checkpoints; none: the newest")
     built.add_argument("--snr", type=float, default=0.0, help="of noisy speech, in dB")
@@ -114,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     try:
         extractor = Extractor(given.extractor) if given.extractor else None
+        recogniser = Recogniser(given.recogniser) if given.recogniser else None
         data = open_data(given.data, splits, tasks, given.split)
         if known:
             model = adapters.load(given.run, ranks.device())
@@ -130,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         limit=given.limit,
         snr=given.snr,
         extractor=extractor,
+        recogniser=recogniser,
     )
     console = Console(quiet=ranks.RANK > 0)
     try:
@@ -280,7 +285,7 @@ def write(run: Path, results: dict[str, Score], meta: dict[str, Any], bench: Ben
     text = json.dumps({"meta": meta, "results": table}, indent=2, ensure_ascii=False)
     (run / "results.json").write_text(text + "\n")
     (run / "results.md").write_text(markdown(results, meta))
-    write_report(run, results, meta, bench.examples)
+    (run / "report.html").write_text(report(run, results, meta, bench.examples, bench.matrices))
 
 
 if __name__ == "__main__":

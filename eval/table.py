@@ -18,7 +18,7 @@ NAME = re.compile(
     r"[a-z]+(-[a-z]{2})?(\+[a-z]+)*->[a-z]+(-[a-z]{2})?)/"
     r"(?P<metric>[A-Za-z0-9@_]+)"
 )
-"""Every result but the judge's accuracy on real items, `real/SPLIT/SENSE/judged`."""
+"""Every result but those of real items, `real/SPLIT/SENSE/METRIC`."""
 
 TITLES = {
     "retrieval": "Retrieval",
@@ -26,6 +26,8 @@ TITLES = {
     "match": "Matching",
     "write": "Writing",
     "make": "Drawing and speaking",
+    "look": "Drawn pictures beside real ones, in an extractor's features",
+    "hear": "Speech, by an independent recogniser",
     "steps": "Steps of making, one candidate",
     "stamps": "Stamps: real voices, by caption",
     "classify": "Classification",
@@ -66,6 +68,8 @@ def tables(results: Results) -> list[Table]:
         ("match", ("match",), ("test", "new"), ["accuracy"]),
         ("write", ("caption", "transcribe"), ("test", "new"), ["exact", "CER"]),
         ("make", ("draw", "speak"), ("test", "new"), ["judged", "real", "share"]),
+        ("look", ("draw",), ("test",), ["FID", "KID"]),
+        ("hear", ("speak",), ("test", "new"), ["WER", "real_WER", "CER", "real_CER"]),
         ("steps", ("steps",), ("test",), [f"judged@{n}" for n in STEPS]),
         ("stamps", ("stamps", "video"), ("test", "held"), ["R@1", "exact", "CER"]),
         ("classify", ("classify",), (), ["zero_shot@1", "zero_shot@5", "probe"]),
@@ -128,15 +132,18 @@ def _find(
     results: Results, control: str | None, task: str, direction: str, split: str, metric: str
 ) -> Score | None:
     prefix = f"{control}/" if control else ""
-    if metric == "real":  # one figure for every source of the same target
-        made = f"{split}/{task}/{direction}/judged" in results
+    if metric.startswith("real"):  # one figure for every source of the same target
+        measured = metric.removeprefix("real").removeprefix("_") or "judged"
+        made = f"{split}/{task}/{direction}/{measured}" in results
         target = direction.split("->")[1]
-        return results.get(f"real/{split}/{target}/judged") if made and not control else None
+        return results.get(f"real/{split}/{target}/{measured}") if made and not control else None
     return results.get(f"{prefix}{split}/{task}/{direction}/{metric}")
 
 
 def figure(value: float, metric: str) -> str:
-    """A value as printed: ranks as they are, all else in percent with one decimal."""
+    """A value as printed: ranks and distances as they are, all else in percent."""
+    if metric in ("FID", "KID"):
+        return f"{value:.3g}"
     if metric == "median_rank":
         return f"{value:.0f}" if value == int(value) else f"{value:.1f}"
     return f"{100 * value:.1f}"
@@ -151,7 +158,8 @@ def interval(score: Score, metric: str) -> str:
 
 def head(split: str, metric: str) -> tuple[str, str]:
     """What stands above a column: the table's title says whether its concepts are unseen."""
-    return split.removeprefix("unseen-"), "median" if metric == "median_rank" else metric
+    words = "median" if metric == "median_rank" else metric.replace("real_", "real ")
+    return split.removeprefix("unseen-"), words
 
 
 def markdown(results: Results, meta: Mapping) -> str:

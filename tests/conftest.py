@@ -13,9 +13,16 @@ from omni.presets import PRESETS
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread_per_process() -> None:
-    """Tests share a small machine; more threads than cores are several times slower."""
-    torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
+def no_more_threads_than_cores() -> None:
+    """Of this process and of those that it starts, where xdist runs several of it as well.
+
+    More threads than cores are several times slower.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    threads = max(1, min(2, len(os.sched_getaffinity(0)) // workers))
+    torch.set_num_threads(threads)
+    if workers > 1:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 @pytest.fixture(scope="session")

@@ -22,12 +22,15 @@ from torch import Tensor
 from eval.bench import Bench
 from eval.classes import Classes
 from eval.embedder import Embedder
+from eval.matrix import confusion
 from eval.metrics import Score, exactly, measure
 from eval.protocol import Protocol
 from eval.ranking import ranks
 from eval.shards import FOLDS
 
 DEPTHS = (1, 5)
+SHOWN = 50
+"""classes at most that the report shows as a matrix of what was taken for what"""
 STRENGTHS = tuple(10.0**power for power in range(-2, 6))
 """inverse weights of the squared norm that are tried: of unit vectors, larger than usual"""
 ITERATIONS = 1000
@@ -80,6 +83,11 @@ def measured(
         for tested, (vectors, labels) in known.items()
         if tested in source.trials
     }
+    for tested in places if shuffled and len(source.classes) <= SHOWN else ():
+        vectors, truths = known[tested]
+        taken = (torch.tensor(vectors) @ means.T).argmax(1).numpy()
+        title = f"Zero-shot, {tested}"
+        bench.matrices.append(confusion("classify", title, source.classes, truths, taken))
     for k in DEPTHS:
         yield f"zero_shot@{k}", {s: Trial(found <= k, told) for s, found in places.items()}
     if not all(source.trials.values()):

@@ -1,14 +1,19 @@
 """Drawings: does an independent judge see the right thing in a generated picture?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
+import PIL.Image
 
-from eval.bench import Answer, Bench, Example
+from eval.bench import Answer, Bench, Example, Item
 from eval.corpus import choose, concept, item, picture
-from eval.fidelity import figures
+from eval.fidelity import figures as fidelity
 from eval.metrics import Score, exactly, measure, share
 from eval.protocol import Protocol, settings
+from eval.recognition import figures as recognition
+from omni import Audio
+from omni.batch import Sample
 
 
 def draw(bench: Bench) -> Iterator[tuple[str, Score]]:
@@ -44,6 +49,7 @@ def judged(
         limit=bench.limit,
     )
     yield f"real/{split}/{target}/judged", score
+    yield from heard(bench, f"real/{split}/{target}", samples, reals)
     for source in sources:
         direct, sense = "direct " in source, source.removeprefix("direct ")
         some = slice(None, None, 4 if direct else 1)
@@ -56,11 +62,9 @@ def judged(
         rows = np.stack([right, real[some]], axis=1)
         yield f"{name}/share", measure(rows, bench.seed, share, gallery=classes)
         few, blind = bench.untrained(samples, sense, target, direct)
-        if bench.extractor and target == "image" and len(queries) > 1:
-            for prefix, asked, drawn in (("", samples[some], made), ("untrained/", few, blind)):
-                true = [picture(sample) for sample in asked]
-                for metric, value in figures(true, drawn, bench.extractor, bench.seed):
-                    yield f"{prefix}{name}/{metric}", value
+        for prefix, asked, things in (("", samples[some], made), ("untrained/", few, blind)):
+            yield from looked(bench, f"{prefix}{name}", asked, things)
+            yield from heard(bench, f"{prefix}{name}", asked, things)
         hits = np.array(judge.name(blind)) == np.array([concept(sample) for sample in few])
         yield f"untrained/{name}/judged", measure(hits, bench.seed, gallery=classes)
         if direct:
@@ -73,3 +77,26 @@ def judged(
                 answer = [Answer(made[i], bench.corpus.names[seen[i]], bool(right[i]))]
                 asked = sample.text or "", queries[i], reals[i]
                 bench.examples.append(Example(task, f"{source}->{target}", *asked, answer))
+
+
+def looked(
+    bench: Bench, name: str, asked: Sequence[Sample], things: Sequence[Item]
+) -> Iterator[tuple[str, Score]]:
+    """FID and KID of pictures beside the real ones, where the bench has an extractor."""
+    drawn = [thing for thing in things if isinstance(thing, PIL.Image.Image)]
+    if bench.extractor and len(drawn) > 1:
+        true = [picture(sample) for sample in asked]
+        for metric, score in fidelity(true, drawn, bench.extractor, bench.seed):
+            yield f"{name}/{metric}", score
+
+
+def heard(
+    bench: Bench, name: str, asked: Sequence[Sample], things: Sequence[Item]
+) -> Iterator[tuple[str, Score]]:
+    """WER and CER of what the bench's recogniser, if any, hears in recordings of names."""
+    spoken = [thing for thing in things if isinstance(thing, Audio)]
+    if bench.recogniser and spoken:
+        said = bench.recogniser.hear(spoken)
+        for metric, score in recognition(said, [s.text or "" for s in asked], bench.seed):
+            told = f"{score.protocol}; {bench.recogniser.name}"
+            yield f"{name}/{metric}", replace(score, protocol=told)

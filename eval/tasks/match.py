@@ -6,9 +6,13 @@ import numpy as np
 
 from eval.bench import Bench
 from eval.corpus import SENSES, SPLITS, item
+from eval.matrix import confusion
 from eval.metrics import Score, exactly, measure
 from eval.protocol import Protocol
 from omni.objective.matching import CLASSES
+
+NAMES = ["all", *(" + ".join(senses) for senses in CLASSES[1:-1]), "none"]
+"""of the classes: what belongs together"""
 
 
 def match(bench: Bench) -> Iterator[tuple[str, Score]]:
@@ -36,8 +40,9 @@ def match(bench: Bench) -> Iterator[tuple[str, Score]]:
             chosen = ((samples[at % len(samples)], sense) for sense, at in places.items())
             sequences.append(tuple(item(*one) for one in chosen))
         name = f"{split}/match/image+audio+text->class/accuracy"
-        right = bench.omni.match(sequences).argmax(1).numpy() == kinds
-        yield name, measure(right, bench.seed, gallery=len(CLASSES))
+        found = bench.omni.match(sequences).argmax(1).numpy()
+        bench.matrices.append(confusion("match", f"Matching, {split}", NAMES, kinds, found))
+        yield name, measure(found == kinds, bench.seed, gallery=len(CLASSES))
         wrong = bench.fresh.match(sequences).argmax(1).numpy() == kinds
         yield f"untrained/{name}", measure(wrong, bench.seed, gallery=len(CLASSES))
         chance = exactly(1 / len(CLASSES), len(samples), len(CLASSES), bench.seed)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from eval.bench import Answer, Bench, Example
+from eval.bench import Answer, Bench, Example, Matrix
 from eval.corpus import SENSES, SPLITS, is_seen, item
 from eval.embedder import Embedder
 from eval.metrics import Score, exactly, measure
@@ -48,6 +48,7 @@ def retrieval(bench: Bench) -> Iterator[tuple[str, Score]]:
         yield from directed(bench, bench.model, "new", source, "text")
     for source, target in possible(bench.model, SHOWN):
         show(bench, source, target)
+        compare(bench, source, target)
 
 
 def possible(model: Embedder, directions: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -121,3 +122,15 @@ def show(bench: Bench, source: str, target: str, split: str = "new", count: int 
         shown = item(query, source), item(query, target)
         example = Example("retrieval", f"{source}->{target}", query.text or "", *shown, found)
         bench.examples.append(example)
+
+
+def compare(bench: Bench, source: str, target: str, split: str = "new", count: int = 24) -> None:
+    """Keeps the cosines between a few things in two senses, chosen by the seed, for the report."""
+    chosen = {id(sample) for sample in bench.corpus.queries(split, count, bench.seed)}
+    index = [i for i, s in enumerate(bench.corpus.gallery(split)) if id(s) in chosen]
+    names = [bench.corpus.gallery(split)[i].text or "" for i in index]
+    rows, columns = (vectors(bench, bench.model, split, sense)[index] for sense in (source, target))
+    title = f"{source} against {target}, {split}"
+    bench.matrices.append(
+        Matrix("retrieval", title, names, names, (rows @ columns.T).clamp(0, 1).numpy())
+    )

@@ -28,12 +28,16 @@ FOLDS, FOLD = 5, 1000
 
 
 class Found(NamedTuple):
-    """Of each query the rank of the best right answer, AP@10, how many are right, of how many."""
+    """Of each query the rank of the best right answer, AP@10, how many are right, of how many.
+
+    `things` numbers what each is of (of several the first): they are drawn together.
+    """
 
     ranks: np.ndarray
     precision: np.ndarray
     right: np.ndarray
     sizes: np.ndarray
+    things: np.ndarray
     told: str
 
 
@@ -66,7 +70,9 @@ def searched(bench: Bench, task: str, parts: list[range]) -> Iterator[tuple[str,
                 continue
             some, name = True, f"{bench.shards.split}/{task}/{source}->{target}"
             size = int(found.sizes.max())
-            figures = counted(found.ranks, found.precision, size, bench.seed, found.told)
+            figures = counted(
+                found.ranks, found.precision, size, bench.seed, found.told, found.things
+            )
             for metric, score in figures:
                 yield f"{prefix}{name}/{metric}", score
             for metric, score in chance(found, bench.seed) if not prefix else ():
@@ -95,12 +101,16 @@ def compared(
             right = [right[number] for number in kept]
             places = positions(queries.vectors[kept], items.vectors, right)
             sizes, counts = np.full(len(kept), len(items.things)), np.array([*map(len, right)])
-            found.append((places[:, 0].numpy(), precision(places, right).numpy(), counts, sizes))
+            of = np.array([queries.things[number][0] for number in kept])
+            best, precisions = places[:, 0].numpy(), precision(places, right).numpy()
+            found.append((best, precisions, counts, sizes, of))
     if not found:
         return None
-    best, precisions, counts, sizes = map(np.concatenate, zip(*found, strict=True))
+    best, precisions, counts, sizes, of = map(np.concatenate, zip(*found, strict=True))
     told = protocol(parts, counts, without, lacking(parts, gallery), target)
-    return Found(best, precisions, counts, sizes, told)
+    if (things := len(np.unique(of))) < len(of):
+        told += f"; intervals over the {things:,} things that queries are of"
+    return Found(best, precisions, counts, sizes, of, told)
 
 
 def lacking(parts: list[range], gallery: Side) -> int:

@@ -1,6 +1,6 @@
 """Members of a sample to a `Sample`: decoded, in English where there is English."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,14 +89,27 @@ def decode_sample(
         raise SampleError(shard, key, error.member, error.reason) from error
 
 
-def read_samples(path: str, split: str, sample_rate: int = 16_000) -> Iterator[Sample]:
-    """All samples of a split in the order of the shards."""
+def read_samples(
+    path: str,
+    split: str,
+    sample_rate: int = 16_000,
+    damaged: Callable[[SampleError], None] | None = None,
+) -> Iterator[Sample]:
+    """All samples of a split in the order of the shards.
+
+    A damaged one is told to `damaged` and passed over, or raised where nobody is told.
+    """
     dataset = Dataset(path, split)
     reader = Reader(dataset)
     try:
         for number in range(len(dataset)):
             shard, _ = dataset.locate(number)
-            yield decode_sample(*reader.members(number), sample_rate, shard.name)
+            try:
+                yield decode_sample(*reader.members(number), sample_rate, shard.name)
+            except SampleError as error:
+                if damaged is None:
+                    raise
+                damaged(error)
     finally:
         reader.close()
 

@@ -57,7 +57,7 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
     splits = sorted({path.name.rsplit("-", 1)[0] for path in source.glob("*-*.tar")})
     if splits:
         for split in splits:
-            for sample in read_samples(str(source), split):
+            for sample in read_samples(str(source), split, damaged=lambda e: errors.append(str(e))):
                 yield f"{split}/{sample.key}", *_of_sample(sample)
         return
     files = sorted(p for p in source.rglob("*") if p.suffix.lower()[1:] in SENSES and p.is_file())

@@ -23,6 +23,31 @@ def test_resamples_are_those_of_all_indices_drawn_at_once():
     assert bootstrap(values, np.mean, seed=5) == pytest.approx(tuple(at_once), abs=1e-12)
 
 
+def test_five_captions_of_a_picture_are_drawn_together():
+    generator = np.random.default_rng(0)
+    covered = {"together": 0, "apart": 0}
+    for trial in range(200):
+        pictures = generator.permutation(60).repeat(5)  # each finds all of its captions, or none
+        hits = (generator.random(60) < 0.3)[pictures]
+        for name, groups in (("together", pictures), ("apart", None)):
+            low, high = bootstrap(hits, np.mean, trial, groups, num_resamples=300)
+            covered[name] += low <= 0.3 <= high
+    assert 0.88 <= covered["together"] / 200 <= 0.99
+    assert covered["apart"] / 200 < 0.75
+
+
+def test_groups_of_one_are_no_groups_and_of_unequal_size_stay_whole():
+    values = np.random.default_rng(0).random(37)
+    assert bootstrap(values, np.mean, 5) == bootstrap(values, np.mean, 5, np.arange(37))
+    groups = np.repeat([7, 3, 5], [1, 2, 4])
+    seen = []
+    bootstrap(groups, lambda drawn: seen.append(drawn) or 0.0, 0, groups, num_resamples=50)
+    for drawn in seen:
+        for group, size in ((7, 1), (3, 2), (5, 4)):
+            assert (drawn == group).sum() % size == 0
+    assert len({len(drawn) for drawn in seen}) > 1
+
+
 def test_the_interval_is_fixed_by_the_seed_and_narrows_with_the_queries():
     hits = np.arange(400) % 3 == 0
     first, again = measure(hits, seed=1), measure(hits, seed=1)

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -196,3 +197,25 @@ def test_a_gallery_of_nine_is_too_small(run, tmp_path, capsys):
     assert pack(root, shards, "--recipe", "muge") == 0
     assert main(["retrieve", str(run), str(tmp_path / "out"), "--data", str(shards)]) == 2
     assert "must hold 10 images and a query, it has 9 and 1" in capsys.readouterr().err
+
+
+def test_a_damaged_picture_is_named_and_the_rest_is_made(run, tmp_path, capsys):
+    root = write_root(tmp_path / "root", "original")
+    shards, out = tmp_path / "shards", tmp_path / "out"
+    assert pack(root, shards, "--recipe", "muge", "--shard-samples", "99") == 0
+    shard = shards / "test-000000.tar"
+    with tarfile.open(shard) as opened:
+        named = {member.name: member for member in opened}
+        about = {name: json.load(opened.extractfile(name)) for name in named if "json" in name}
+    lost = next(name for name, meta in about.items() if meta.get("image_id") == IDS[3])
+    member = next(m for n, m in named.items() if n.startswith(lost[:-4]) and n != lost)
+    data = bytearray(shard.read_bytes())
+    data[member.offset_data : member.offset_data + 16] = bytes(16)
+    shard.write_bytes(data)
+    capsys.readouterr()
+    assert main(["retrieve", str(run), str(out), "--data", str(shards)]) == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert "test-000000.tar" in line and repr(lost[:-5]) in line
+    answers = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(answers) == len(ANSWERS)
+    assert IDS[3] not in {image for one in answers for image in one["item_ids"]}

@@ -113,6 +113,9 @@ def test_the_report_of_a_real_run_asks_for_nothing(run):
     assert "http" not in page
     assert page.count("data:audio/wav") > 10 and page.count("data:image/webp") > 10
     assert "<h2>Training</h2>" in page
+    for told in ("name against picture, new", "speech against picture, new", "Matching, test"):
+        assert f"<figcaption>{told}</figcaption>" in page
+    assert page.count('class="cell"') > 3 * 20 * 20
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,8 @@ def test_every_caption_is_asked_once_and_any_of_them_is_found(measure, tmp_path)
         "1 queries without answer are not asked"
     )
     assert results["test/search/text->image/R@1"].protocol == (
-        "1 right answer a query; 1 of 6 things have no image"
+        "1 right answer a query; 1 of 6 things have no image; "
+        "intervals over the 4 things that queries are of"
     )
     expected = np.mean([hit(1, right, 7) for right in (2, 1, 3, 1)])
     assert results["chance/test/search/image->text/R@1"].value == pytest.approx(expected)
@@ -70,7 +71,9 @@ def test_a_text_that_several_have_is_one_item_and_a_picture_that_several_hold_to
     assert (found["text->image/R@1"].n, found["text->image/R@1"].gallery) == (4, 3)
     assert (found["image->audio/R@1"].n, found["image->audio/R@1"].gallery) == (1, 3)
     assert found["audio->image/R@1"].value == found["text->image/mAP@10"].value == 1
-    assert found["text->image/R@1"].protocol == "1 to 2 right answers a query"
+    assert found["text->image/R@1"].protocol == (
+        "1 to 2 right answers a query; intervals over the 2 things that queries are of"
+    )
 
 
 def test_wrong_texts_are_not_found(measure, tmp_path):
@@ -107,7 +110,7 @@ def test_chance_is_the_mean_over_all_orders():
         precision = (orders * orders.cumsum(1) / places).sum(1) / right
         assert expected_precision(right, size) == pytest.approx(precision.mean())
     many = np.full(1, 25), np.full(1, 25_000)  # exact with numbers of COCO's size
-    figures = dict(chance(Found(np.ones(1), np.ones(1), *many, ""), seed=0))
+    figures = dict(chance(Found(np.ones(1), np.ones(1), *many, np.zeros(1), ""), seed=0))
     assert figures["R@10"].value == pytest.approx(10 * 25 / 25_000, rel=0.01)
     assert figures["median_rank"].value == pytest.approx(25_000 * (1 - 0.5 ** (1 / 25)), rel=0.01)
 

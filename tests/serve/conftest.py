@@ -100,7 +100,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def service(tiny_run: Path, index: Path, things: Path, log: Path) -> Iterator[Service]:
     """Of the tiny run and the index, without a key; all of it is watched but this thread."""
-    app = create(Settings({"tiny": str(tiny_run)}, index, things, seconds=20))
+    models = {"tiny": str(tiny_run)}
+    app = create(Settings(models, index, things, runs=tiny_run.parent, jobs=1, seconds=20))
     watch(log, all_threads=False)
     for process in (app.state.engines["tiny"].process, *app.state.decoders._all):
         process.target = partial(watched, log, process.target)

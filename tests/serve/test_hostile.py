@@ -287,7 +287,6 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(service: Service)
 def test_headers_that_are_wrong_are_refused(service: Service) -> None:
     lines = (
         b"GARBAGE\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",  # without a host
         b"POST /v1/search HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
         b"POST /v1/search HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
