@@ -19,6 +19,8 @@ GOOD = {"input": "a red circle"}
 SLOW = 300
 BOMBS = 8
 ASKED = 64
+PATIENCE = 60.0
+"""seconds after which what should come is no longer waited for"""
 
 
 async def stall(service: Service) -> str:
@@ -86,8 +88,9 @@ async def kill(service: Service) -> str:
     await _waiting(service, 1)
     model.kill()
     status, begin = (await asked).status, time.perf_counter()
-    while (await once(service.port, PATH, GOOD)).status != 200:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        while (await once(service.port, PATH, GOOD)).status != 200:
+            await asyncio.sleep(0.01)
     took = time.perf_counter() - begin
     return f"a killed model: its request got {status}, the next 200 after {took:.2f} s (goal: 3)"
 
@@ -102,7 +105,7 @@ async def terminate(service: Service) -> str:
     await asyncio.sleep(0.5)
     model.resume()
     statuses = dict(Counter(answer.status for answer in await asked))
-    code = await asyncio.to_thread(service.wait, 60)
+    code = await asyncio.to_thread(service.wait, PATIENCE)
     psutil.wait_procs(processes, 20)
     left = sum(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
     return f"SIGTERM over {ASKED} requests: {statuses}, exit code {code}, {left} processes left"
@@ -111,8 +114,9 @@ async def terminate(service: Service) -> str:
 async def _waiting(service: Service, count: int) -> None:
     """Until so many items wait for the model."""
     line = f'omni_waiting_items{{model="model"}} {count:.1f}\n'.encode()
-    while line not in (await once(service.port, "/metrics")).body:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        while line not in (await once(service.port, "/metrics")).body:
+            await asyncio.sleep(0.01)
 
 
 FAULTS = (stall, bomb, kill, terminate)

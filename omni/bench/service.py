@@ -57,9 +57,8 @@ class Service:
 
     @property
     def model(self) -> psutil.Process:
-        """The process that answers: the largest of those that the server of forks has made."""
-        children = (p for child in self.main.children() for p in child.children())
-        return max(children, key=_memory)
+        """The process that answers."""
+        return next(process for process in self.processes if process.name() == "omni-model")
 
     def wait(self, seconds: float) -> int:
         """How it has ended. Raises `subprocess.TimeoutExpired`."""

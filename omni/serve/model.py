@@ -42,6 +42,7 @@ def open_model(
 
     Raises `ValueError` where there is none, or the index is of another.
     """
+    Path("/proc/self/comm").write_text("omni-model", encoding="ascii")  # as top shows it
     model = load(name, device)
     index = folder and Index.open(folder, digest(name))
     verbs: dict[str, Callable] = {

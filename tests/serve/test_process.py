@@ -3,11 +3,8 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -17,7 +14,7 @@ import pytest
 from omni.serve.app import create
 from omni.serve.process import LostError, Process
 from omni.serve.settings import Settings
-from tests.serve.conftest import Service, free_port, run
+from tests.serve.conftest import Service, run
 
 
 def open_counter(start: int) -> tuple[str, Callable[[object], object]]:
@@ -119,44 +116,3 @@ def test_a_service_with_keys_is_asked_with_one(tiny_run: Path) -> None:
             pass
         left = [p._process.pid for p in service.app.state.decoders._all]
     assert not [pid for pid in left if psutil.pid_exists(pid)]
-
-
-def test_sigterm_ends_the_service_once_what_was_asked_is_answered(tiny_run: Path) -> None:
-    """With 0, and no process of it is left."""
-    port, draw = free_port(), {"prompt": "red circle", "steps": 20, "n": 4}
-    command = [sys.executable, "-m", "omni", "serve", "--model", f"tiny={tiny_run}"]
-    main = subprocess.Popen([*command, "--port", str(port)])
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=90) as client:
-            while main.poll() is None and not answers(client, "/readyz"):
-                time.sleep(0.05)
-            children = psutil.Process(main.pid).children(recursive=True)
-            with ThreadPoolExecutor(4) as pool:
-                path = "/v1/images/generations"
-                asked = [pool.submit(client.post, path, json=draw) for _ in range(4)]
-                while 'omni_waiting_items{model="tiny"} 16.0' not in client.get("/metrics").text:
-                    assert not all(one.done() for one in asked)
-                main.terminate()
-            assert [one.result().status_code for one in asked] == [200] * 4
-        assert main.wait(90) == 0
-    finally:
-        main.kill()
-        main.wait()
-    assert len(children) >= 4  # the server of forks, two that decode, and a model
-    psutil.wait_procs(children, 20)
-    assert [child for child in children if lives(child)] == []
-
-
-def answers(client: httpx.Client, path: str) -> bool:
-    try:
-        return client.get(path).status_code == 200
-    except httpx.ConnectError:
-        return False
-
-
-def lives(process: psutil.Process) -> bool:
-    """A dead one may wait in the table of a container that has nobody to collect it."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
