@@ -6,7 +6,9 @@ import typing
 
 from omni.config import Config
 
-MAX_PACKAGE_LINES = 14_900  # 4,700 model and use, 3,700 loader, 2,500 training, index, 2,600 service
+MAX_PACKAGE_LINES = (
+    14_900  # 4,700 model and use, 3,700 loader, 2,500 training, index, 2,600 service
+)
 """all of omni/: 4,600 model and use, 3,700 loader, 2,500 training, index, 2,500 service"""
 MAX_FILE_LINES = 299
 MAX_FUNCTION_LINES = 59
