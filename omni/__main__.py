@@ -67,6 +67,10 @@ def _bench(arguments: argparse.Namespace) -> None:
         from omni.bench import serve
 
         serve.run(arguments.model)
+    elif arguments.what == "index":
+        from omni.bench import index
+
+        index.run(arguments.vectors, arguments.width)
     else:
         from omni.bench import loader
 
@@ -119,13 +123,16 @@ def _parser() -> argparse.ArgumentParser:
     index.add_arguments(commands.add_parser("index", help=text, description=text))
     text = "an HTTP service, as OpenAI's clients call it, and a search engine"
     service.add_arguments(commands.add_parser("serve", help=text, description=text))
-    command = commands.add_parser("bench", help="how fast this machine trains, reads, and serves")
-    command.add_argument("what", choices=("step", "loader", "serve"))
+    about = "how fast this machine trains, reads, serves and finds"
+    command = commands.add_parser("bench", help=about, description=about)
+    command.add_argument("what", choices=("step", "loader", "serve", "index"))
     command.add_argument("--preset", default="demo", help="of step")
     command.add_argument("--device", default="auto", help="of step")
     command.add_argument("--model", default=default(), help="of serve: a run, folder or hub name")
     command.add_argument("--samples", type=int, default=1024, help="of loader, in each data set")
     command.add_argument("--repeat", type=int, default=3, help="of loader; the median counts")
+    command.add_argument("--vectors", type=int, default=1_000_000, help="of index")
+    command.add_argument("--width", type=int, default=256, help="of index: numbers of a vector")
     return parser
 
 

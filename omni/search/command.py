@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, track
 
 from omni.batch import SENSES
 from omni.interface import default, load
@@ -21,7 +21,7 @@ HELP = {
     "add": "put more into it; what it has by that name is replaced",
     "delete": "forget items by name",
     "search": "the best items for each query, as JSON lines",
-    "optimize": "a graph that finds neighbours faster, from 200,000 vectors on",
+    "optimize": "codes that find neighbours faster, from 200,000 vectors on",
 }
 
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, errors: list[str]) -> None:
         index = Index.open(arguments.index)
         print(f"{index.delete(arguments.names)} deleted, {len(index)} left")
     elif arguments.action == "optimize":
-        made = Index.open(arguments.index).optimize()
+        made = Index.open(arguments.index).optimize(track)
         print("done" if made else "not needed: there are too few vectors")
     elif arguments.action == "search":
         _search(arguments, errors)

@@ -3,7 +3,7 @@
 Letters: Q queries, D width.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,11 +18,15 @@ from omni.search.matrix import Matrix
 from omni.search.neighbours import Found, exact
 
 if TYPE_CHECKING:
-    from omni.search.graph import Graph
+    from omni.search.codes import Codes
 
 CATALOGUE, MATRIX = "catalogue.db", "vectors.f32"
 LARGE = 200_000
-"""rows from which a graph is worth its memory: fewer are looked at in some 10 ms"""
+"""rows from which codes are worth their file: fewer are looked at in some 10 ms"""
+FEW = 20_000
+"""rows that are looked at exactly, where a filter leaves no more"""
+CANDIDATES = 300, 10
+"""that the codes propose: at least, and for each answer"""
 UNIT = 1e-3
 """how far from 1 the length of a vector may be"""
 TOGETHER = 4096
@@ -59,9 +63,10 @@ class Index:
         self.folder, self.catalogue = folder, catalogue
         self.width, self.model = int(catalogue.about("width")), catalogue.about("model")
         self.matrix = Matrix(folder / MATRIX, self.width)
-        self._all: tuple[tuple[int, int], np.ndarray] | None = None
-        """the state of the catalogue, and the rows that it then had"""
-        self._graph: Graph | None = None
+        self._state: tuple[int, int] | None = None
+        self._allowed: dict[frozenset[str], Int[np.ndarray, "R"]] = {}
+        """in this state of the catalogue, rows of some senses, of all for none"""
+        self._codes: Codes | None = None
 
     @staticmethod
     def create(folder: Path, width: int, model: str) -> "Index":
@@ -130,7 +135,7 @@ class Index:
             raise ValueError(f"queries must be [Q, {self.width}], got {list(queries.shape)}")
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        rows = self.catalogue.allowed(senses, where) if senses or where else self._rows()
+        rows = self.catalogue.allowed(senses, where) if where else self._rows(senses)
         # An item is found by each of its vectors: so many rows hold k items at least.
         scores, places = self._nearest(queries, k * max(1, len(senses or SENSES)), rows)
         about = self.catalogue.describe([row for row in np.unique(places).tolist() if row >= 0])
@@ -139,14 +144,17 @@ class Index:
             for some, at in zip(scores.tolist(), places.tolist(), strict=True)
         ]
 
-    def optimize(self) -> bool:
-        """Builds the graph anew over all rows where there are many; whether it did."""
+    def optimize(self, track: Callable[[range], Iterable[int]] = iter) -> bool:
+        """Makes the codes anew, of all rows, where there are many; whether it did.
+
+        `track` sees the work go by, block by block.
+        """
         rows = self.catalogue.rows
         if rows < LARGE:
             return False
-        older = [*self.folder.glob("graph-*.faiss")]
-        path = self.folder / f"graph-{rows}.faiss"
-        _graph().build(self.matrix.view(rows)).save(path)
+        older = [*self.folder.glob("*.faiss")]
+        path = self.folder / f"codes-{rows}.faiss"
+        _codes().build(self.matrix.view(rows), track).save(path)
         for other in older:
             if other != path:
                 other.unlink()
@@ -156,34 +164,43 @@ class Index:
         """Gives its files back."""
         self.catalogue.close()
 
-    def _rows(self) -> Int[np.ndarray, "R"]:
-        """All rows that belong to an item, read again only after a change."""
+    def _rows(self, senses: Sequence[str]) -> Int[np.ndarray, "R"]:
+        """All rows of items, or of some of their senses; read again only after a change."""
         state = self.catalogue.state()
-        if self._all is None or self._all[0] != state:
-            self._all = state, self.catalogue.allowed()
-        return self._all[1]
+        if self._state != state:
+            self._state, self._allowed = state, {}
+        wanted = frozenset(senses)
+        if wanted not in self._allowed:
+            self._allowed[wanted] = self.catalogue.allowed([*wanted])
+        return self._allowed[wanted]
 
     def _nearest(
         self, queries: Float[np.ndarray, "Q D"], k: int, rows: Int[np.ndarray, "R"]
     ) -> Found:
-        """The best of some rows: by the graph as far as it goes, and exactly from there on."""
+        """The best of some rows: of many, those that the codes propose and those without codes."""
         matrix = self.matrix.view(self.catalogue.rows)
-        graph = self._newest_graph() if len(rows) >= LARGE else None
-        if graph is None:
+        codes = self._newest_codes() if len(rows) > FEW else None
+        if codes is None:
             return exact(queries, matrix, k, rows)
-        edge = int(np.searchsorted(rows, len(graph)))
-        found = graph.search(queries, k, rows[:edge]), exact(queries, matrix, k, rows[edge:])
-        scores, places = (np.concatenate(pair, 1) for pair in zip(*found, strict=True))
+        least, each = CANDIDATES
+        proposed = np.sort(codes.candidates(queries, max(least, each * k), rows), 1)
+        looked = [
+            exact(query[None], matrix, k, some[some >= 0])
+            for query, some in zip(queries, proposed, strict=True)
+        ]
+        late = exact(queries, matrix, k, rows[np.searchsorted(rows, len(codes)) :])
+        both = zip(map(np.concatenate, zip(*looked, strict=True)), late, strict=True)
+        scores, places = (np.concatenate(pair, 1) for pair in both)
         order = (-scores).argsort(1, kind="stable")[:, :k]
         return np.take_along_axis(scores, order, 1), np.take_along_axis(places, order, 1)
 
-    def _newest_graph(self) -> "Graph | None":
-        """The graph over the most rows; one over rows that do not count is of another index."""
-        found = {int(p.stem.removeprefix("graph-")): p for p in self.folder.glob("graph-*.faiss")}
+    def _newest_codes(self) -> "Codes | None":
+        """The codes of the most rows; those of rows that do not count are of another index."""
+        found = {int(p.stem.removeprefix("codes-")): p for p in self.folder.glob("codes-*.faiss")}
         rows = max((n for n in found if n <= self.catalogue.rows), default=0)
-        if rows and (self._graph is None or len(self._graph) != rows):
-            self._graph = _graph().load(found[rows])
-        return self._graph if rows else None
+        if rows and (self._codes is None or len(self._codes) != rows):
+            self._codes = _codes().load(found[rows])
+        return self._codes if rows else None
 
     def _check(self, entry: Entry) -> None:
         if not entry.vectors:
@@ -199,14 +216,14 @@ class Index:
                 )
 
 
-def _graph() -> "type[Graph]":
+def _codes() -> "type[Codes]":
     """Imported late: faiss, the extra `search`, is for large indexes alone."""
     try:
-        from omni.search.graph import Graph
+        from omni.search.codes import Codes
     except ImportError as error:
         told = f"{LARGE:,} vectors and more need: pip install -e '.[search]' ({error})"
         raise ValueError(told) from error
-    return Graph
+    return Codes
 
 
 def _hits(found: Iterable[tuple[float, int]], about: dict, k: int) -> list[Hit]:

@@ -49,11 +49,12 @@ def pairs(hits: list[Hit]) -> list[tuple[str, str]]:
     return [(hit.name, hit.sense) for hit in hits]
 
 
-@pytest.mark.parametrize("large", [False, True], ids=["exact", "graph"])
+@pytest.mark.parametrize("large", [False, True], ids=["exact", "codes"])
 def test_the_best_are_those_of_all_products(index, monkeypatch, large) -> None:
     known = [*entries(500)]
     if large:
         monkeypatch.setattr(module, "LARGE", 100)
+        monkeypatch.setattr(module, "FEW", 10)
         assert index.optimize()
     queries = unit(20, seed=5)
     for query, hits in zip(queries, index.search(queries, k=7), strict=True):
@@ -64,17 +65,18 @@ def test_the_best_are_those_of_all_products(index, monkeypatch, large) -> None:
             max(float(v @ query) for e in known for v in e.vectors.values()), abs=1e-6
         )
     added = [*entries(40, prefix="late", seed=9)]
-    index.add(added)  # behind what the graph knows
+    index.add(added)  # behind what the codes know
     index.delete(["e3", "e4"])
     left = [e for e in known if e.name not in ("e3", "e4")] + added
     for query, hits in zip(queries, index.search(queries, k=7), strict=True):
         assert pairs(hits) == by_hand(left, query, 7)
 
 
-@pytest.mark.parametrize("large", [False, True], ids=["exact", "graph"])
+@pytest.mark.parametrize("large", [False, True], ids=["exact", "codes"])
 def test_filters_leave_what_they_say(index, monkeypatch, large) -> None:
     if large:
         monkeypatch.setattr(module, "LARGE", 10)
+        monkeypatch.setattr(module, "FEW", 10)
         index.optimize()
     known = [
         Entry(e.name, {"text": e.vectors["text"]})
@@ -87,6 +89,30 @@ def test_filters_leave_what_they_say(index, monkeypatch, large) -> None:
     assert index.search(query, where={"kind": 8}) == [[]]
     with pytest.raises(ValueError, match="quotation mark"):
         index.search(query, where={'a" = 1 --': 1})
+
+
+def test_codes_are_small_and_what_they_propose_is_enough(tmp_path, monkeypatch) -> None:
+    """Of vectors without structure, where the codes alone lose some: the control."""
+    monkeypatch.setattr(module, "LARGE", 10_000)
+    vectors, queries = unit(30_000), unit(40, seed=5)
+    made = Index.create(tmp_path / "large", WIDTH, "a model")
+    made.add(Entry(str(i), {"image": v}) for i, v in enumerate(vectors))
+    assert made.optimize()
+    (file,) = (tmp_path / "large").glob("*.faiss")
+    assert file.stat().st_size < vectors.nbytes / 4
+    best = (-queries @ vectors.T).argsort(1)[:, :10].tolist()
+
+    def recall() -> float:
+        found = made.search(queries)
+        names = [{int(hit.name) for hit in hits} for hits in found]
+        return float(np.mean([len(a & {*b}) / 10 for a, b in zip(names, best, strict=True)]))
+
+    assert recall() > 0.98
+    monkeypatch.setattr(module, "CANDIDATES", (10, 0))
+    assert recall() < 0.9
+    file.write_bytes(b"no codes")
+    with pytest.raises(ValueError, match="holds no codes"):
+        Index.open(tmp_path / "large").search(queries)
 
 
 def test_ids_stay_and_names_are_unique(index) -> None:
