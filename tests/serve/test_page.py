@@ -151,7 +151,9 @@ def test_draw_and_speak_show_as_many_pictures_as_asked_and_a_voice(page: Page) -
 def test_what_the_service_refuses_is_said_in_its_words(page: Page, service: Service) -> None:
     page.open("search")
     page.one("#search .go").click()
-    WebDriverWait(page.driver, 10).until(lambda _: "what you are looking for" in page.said("search"))
+    WebDriverWait(page.driver, 10).until(
+        lambda _: "what you are looking for" in page.said("search")
+    )
     page.open("draw")
     field = page.one("#draw input[name=steps]")
     page.driver.execute_script("arguments[0].max = ''; arguments[0].value = 5000", field)
