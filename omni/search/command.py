@@ -4,9 +4,9 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-import torch
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, track
 
 from omni.batch import SENSES
@@ -15,6 +15,7 @@ from omni.items import Item, read_argument
 from omni.pretrained import digest
 from omni.search.index import Entry, Index
 from omni.search.reading import embed, look
+from omni.search.rerank import rerank, reread
 
 HELP = {
     "build": "a new index of folders of shards, or of pictures, sounds and texts",
@@ -39,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("queries", nargs="+", help="files or texts")
             action.add_argument("--together", action="store_true", help="they are one query")
             action.add_argument("-k", type=int, default=10, help="answers a query")
+            again = "so many of the best are looked at again, together with the query"
+            action.add_argument("--rerank", type=int, default=0, metavar="N", help=again)
             action.add_argument("--senses", nargs="+", choices=SENSES, default=[])
             where = "metadata that an answer must have"
             action.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help=where)
@@ -94,11 +97,17 @@ def _search(arguments: argparse.Namespace, errors: list[str]) -> None:
         queries = {" + ".join(queries): tuple(read_argument(text) for text in queries)}
     if not queries:
         return
-    vectors = load(arguments.model, arguments.device).embed([*queries.values()])
-    assert isinstance(vectors, torch.Tensor)
-    found = index.search(vectors.numpy(), arguments.k, arguments.senses, where)
-    for text, hits in zip(queries, found, strict=True):
-        for hit in hits:
+    model = load(arguments.model, arguments.device)
+    vectors = model.embed([*queries.values()]).numpy()
+    best = index.search(vectors, max(arguments.k, arguments.rerank), arguments.senses, where)
+    for (text, item), hits in zip(queries.items(), best, strict=True):
+        if arguments.rerank:
+            hits, left = rerank(model, item, hits, partial(reread, None))
+            if left:
+                errors.append(
+                    f"{len(left)} of {len(hits)} keep the score of their vector: {left[0]}"
+                )
+        for hit in hits[: arguments.k]:
             told = {"query": text, **asdict(hit), "score": round(hit.score, 4)}
             print(json.dumps(told, ensure_ascii=False))
 

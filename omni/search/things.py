@@ -14,17 +14,21 @@ def place(source: Path, split: str, number: int) -> str:
     return f"{source}/{split}#{number}"
 
 
-def below(root: Path, where: str) -> Path | None:
-    """A file below a folder, links followed; None for any other."""
-    path = Path(where).resolve()
-    return path if path.is_relative_to(root.resolve()) and path.is_file() else None
+def below(root: Path | None, where: str) -> Path | None:
+    """A file below a folder, links followed, or anywhere; None for any other."""
+    path = Path(where)
+    return path if path.is_file() and _is_below(root, path) else None
 
 
-def member(root: Path, where: str, sense: str) -> tuple[str, bytes] | None:
+def _is_below(root: Path | None, path: Path) -> bool:
+    return root is None or path.resolve().is_relative_to(root.resolve())
+
+
+def member(root: Path | None, where: str, sense: str) -> tuple[str, bytes] | None:
     """Extension and bytes of what a sample of shards below a folder holds; None for any other."""
     before, _, number = where.rpartition("#")
     source, split = Path(before).parent, Path(before).name
-    if not (before and number.isdecimal() and source.resolve().is_relative_to(root.resolve())):
+    if not (before and number.isdecimal() and _is_below(root, source)):
         return None
     try:
         reader = _reader(str(source), split)
@@ -36,7 +40,7 @@ def member(root: Path, where: str, sense: str) -> tuple[str, bytes] | None:
     return next(((extension, bytes(data)) for extension, data in found.items()), None)
 
 
-def thing(root: Path, where: str, sense: str) -> Item | None:
+def thing(root: Path | None, where: str, sense: str) -> Item | None:
     """The picture or recording itself; None where it does not lie below a folder any more.
 
     Raises `ValueError` for a file that is damaged.

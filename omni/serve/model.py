@@ -5,17 +5,18 @@ import json
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from omni.interface import Omni, load
 from omni.items import Audio, Item
 from omni.pretrained import digest
-from omni.search.index import Entry, Index
-from omni.search.things import thing
+from omni.search.index import Entry, Hit, Index
+from omni.search.rerank import rerank as look_again
+from omni.search.rerank import reread
 
 
 @dataclass(frozen=True)
@@ -108,37 +109,25 @@ def _search(
     """The best of the index for each item; `where` is a JSON object."""
     vectors = model.embed(items).numpy()
     found = index.search(vectors, max(k, rerank), senses, json.loads(where))
-    told = [[asdict(hit) for hit in hits] for hits in found]
     if rerank:
-        told = [_rerank(model, root, *pair) for pair in zip(items, told, strict=True)]
-    return [hits[:k] for hits in told]
+        found = [_look(model, root, *pair) for pair in zip(items, found, strict=True)]
+    return [[asdict(hit) for hit in hits[:k]] for hits in found]
 
 
-def _rerank(
-    model: Omni, root: Path | None, item: Item, hits: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """The same, after a closer look at what the index knows of them."""
-    several = item if isinstance(item, tuple) else (item,)
-    asked = any(isinstance(one, str) for one in several)
-    gallery = [
-        _thing(root, hit["meta"], ("image", "audio") if asked else ("text",)) for hit in hits
-    ]
-    if not gallery:
-        return hits
-    cosines = torch.tensor([[hit["score"] for hit in hits]])
-    scores = model.rerank([item], gallery, torch.arange(len(hits))[None], cosines)[0].tolist()
-    again = [hit | {"score": score} for hit, score in zip(hits, scores, strict=True)]
-    return sorted(again, key=lambda hit: -hit["score"])
+def _look(model: Omni, root: Path | None, item: Item, hits: list[Hit]) -> list[Hit]:
+    again, left = look_again(model, item, hits, partial(_reread, root))
+    if hits and len(left) == len(hits):
+        raise ValueError(f"nothing that is found can be looked at again: {left[0]}")
+    return again
 
 
-def _thing(root: Path | None, meta: dict[str, Any], senses: tuple[str, ...]) -> Item:
-    for sense in senses:
-        if sense == "text" and "text" in meta:
-            return meta["text"]
-        where = meta.get(sense) if sense != "text" else None
-        if root and isinstance(where, str) and (found := thing(root, where, sense)) is not None:
-            return found
-    raise ValueError(f"what is found cannot be looked at again: it has no {' or '.join(senses)}")
+def _reread(root: Path | None, sense: str, where: str) -> Item:
+    if root is None:
+        raise ValueError("nothing of this index may be given out")
+    try:
+        return reread(root, sense, where)
+    except ValueError as error:  # which tells of a path
+        raise ValueError(f"the {sense} of what is found cannot be read again") from error
 
 
 def _add(model: Omni, index: Index, items: list[tuple[str, dict, dict]]) -> list[int]:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from PIL import Image
 
 from omni.__main__ import main
-from omni.items import to_picture
+from omni.items import read, to_picture
 from omni.pipeline.synthetic import make_samples
 from omni.search import Index
 from omni.search.reading import look
@@ -77,6 +78,40 @@ def test_a_folder_is_searched_by_any_sense_and_by_several(omni, folder, tmp_path
     assert omni("add", index, folder)[1][-1] == "4 added, 4 items, 12 vectors"
     assert omni("delete", index, folder / "thing-0", "nobody")[1] == ["1 deleted, 3 left"]
     assert omni("optimize", index)[1] == ["not needed: there are too few vectors"]
+
+
+def test_what_is_found_is_looked_at_again(omni, folder, tmp_path, tiny_model) -> None:
+    index = tmp_path / "index"
+    omni("build", index, folder)
+    picture = folder / "thing-0.png"
+    hits = [json.loads(line) for line in omni("search", index, picture, "--rerank", 4)[1]]
+    texts = [hit["meta"]["text"] for hit in hits]
+    cosines = [json.loads(line) for line in omni("search", index, picture)[1]]
+    cosine = {hit["name"]: hit["score"] for hit in cosines}
+    scores = torch.tensor([[cosine[hit["name"]] for hit in hits]])
+    expected = tiny_model.rerank([read(picture)], texts, torch.arange(4)[None], scores)[0]
+    assert [hit["score"] for hit in hits] == pytest.approx(expected.tolist(), abs=1e-3)
+    assert expected.tolist() == sorted(expected.tolist(), reverse=True)
+    assert scores[0].tolist() != pytest.approx(expected.tolist(), abs=1e-3)  # the control
+
+    word = texts[0]
+    named = [json.loads(line) for line in omni("search", index, word, "--rerank", 4)[1]]
+    before = [json.loads(line) for line in omni("search", index, word)[1]]
+    picture.unlink()
+    code, out, wrong = omni("search", index, word, "--rerank", 4)
+    assert code == 2 and wrong.count("\n") == 1
+    assert f"1 of 4 keep the score of their vector: {picture}: there is no such image" in wrong
+    left = {hit["name"]: hit["score"] for hit in map(json.loads, out)}
+    gone = str(picture.with_suffix(""))
+    assert left.pop(gone) == next(hit["score"] for hit in before if hit["name"] == gone)
+    assert left == {hit["name"]: hit["score"] for hit in named if hit["name"] != gone}
+
+    words = tmp_path / "words"
+    words.mkdir()
+    (words / "one.txt").write_text("red circle")
+    omni("build", tmp_path / "of words", words)
+    code, out, wrong = omni("search", tmp_path / "of words", "a circle", "--rerank", 3)
+    assert code == 2 and not out and "has no image or audio to be re-ranked" in wrong
 
 
 def test_what_cannot_be_done_is_one_line(omni, folder, tmp_path) -> None:
