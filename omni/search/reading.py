@@ -63,9 +63,9 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
     if splits:
         for split in splits:
             for place, sample in _samples(source, split, errors):
-                items, meta = to_items(sample)
-                places = {sense: place for sense in items if sense != "text"}
-                yield f"{split}/{sample.key}", items, meta | places
+                senses, meta = to_items(sample)
+                places = {sense: place for sense in senses if sense != "text"}
+                yield f"{split}/{sample.key}", senses, meta | places
         return
     files = sorted(p for p in source.rglob("*") if p.suffix.lower()[1:] in SENSES and p.is_file())
     if not files:
