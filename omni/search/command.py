@@ -54,10 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, errors: list[str]) -> None:
     """One action. Raises `ValueError` for what cannot be done; the rest goes into `errors`."""
     if arguments.action == "delete":
-        index = _open(arguments.index)
+        index = open_index(arguments.index)
         print(f"{index.delete(arguments.names)} deleted, {len(index)} left")
     elif arguments.action == "optimize":
-        made = _open(arguments.index).optimize(track)
+        made = open_index(arguments.index).optimize(track)
         print("done" if made else "not needed: there are too few vectors")
     elif arguments.action == "search":
         _search(arguments, errors)
@@ -71,7 +71,8 @@ def _place(named: str) -> tuple[Any, Any]:
     return (Index, Path(named)) if uri == named else (Milvus, uri)
 
 
-def _open(named: str, model: str | None = None) -> Index | Milvus:
+def open_index(named: str, model: str | None = None) -> Index | Milvus:
+    """The index of a folder or of milvus:URI. Raises `ValueError` as their `open` does."""
     kind, place = _place(named)
     return kind.open(place, model)
 
@@ -83,7 +84,7 @@ def _add(arguments: argparse.Namespace, errors: list[str]) -> None:
         kind, place = _place(arguments.index)
         index = kind.create(place, model.config.model.embed_dim, name)
     else:
-        index = _open(arguments.index, name)
+        index = open_index(arguments.index, name)
     found = (item for source in arguments.sources for item in look(source, errors))
     count = index.add(_told(embed(model, found)))
     print(f"{count} added, {len(index)} items, {index.num_vectors()} vectors")
@@ -98,7 +99,7 @@ def _told(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 def _search(arguments: argparse.Namespace, errors: list[str]) -> None:
     name = digest(arguments.model or default())
-    index = _open(arguments.index, name)
+    index = open_index(arguments.index, name)
     where = dict(_pair(text) for text in arguments.where)
     queries: dict[str, Item] = {}
     for text in arguments.queries:
