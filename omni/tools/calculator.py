@@ -13,8 +13,8 @@ import sympy
 
 LENGTH, DEPTH = 200, 30
 """characters of an expression, and things within one another in it"""
-BITS = 4096
-"""of a power, about"""
+BITS = 1000
+"""of a power, about, and of the value"""
 DIGITS = 12
 """of what is not a whole number"""
 LARGEST = 1e9
@@ -35,6 +35,8 @@ def calculate(expression: str) -> str:
     value = reading.sum()
     if reading.next():
         raise ValueError(f"expression must end before {reading.next()!r}")
+    if abs(value) >= 2**BITS:
+        raise ValueError(f"the value must have {BITS} bits at most")
     if value.is_Integer:
         return str(value)
     return f"{float(value):.{DIGITS}g}"
@@ -96,9 +98,9 @@ class _Reading:
         if base == 0 and exponent < 0:
             raise ValueError("nothing can be divided by 0")
         size = abs(sympy.log(abs(base), 2).evalf(5)) if base != 0 else 0
-        # A fraction is as long as both of its parts.
-        length = sum(map(int.bit_length, (base.p, base.q))) if base.is_Rational else size
-        if abs(exponent) * max(size, length, 1) > BITS:
+        if isinstance(base, sympy.Rational):  # a fraction is as long as the longer of its parts
+            size = max(int(base.p).bit_length(), int(base.q).bit_length()) - 1
+        if abs(exponent) * max(size, 1) > BITS:
             raise ValueError(f"a power must have {BITS} bits at most")
         exact = base.is_Rational and exponent.is_Integer
         return _real(base**exponent if exact else (base.evalf(30) ** exponent.evalf(30)))
