@@ -69,12 +69,12 @@ def opened(architecture: str, path: str) -> tuple[str, nn.Module]:
     """The name by which open_clip knows the architecture, and the network with its weights.
 
     A folder is one as open_clip saves it to a hub, with preprocessing and tokenizer of its own;
-    its pictures must be those of `architecture`.
+    its pictures must be those of `architecture`, or that is "local-dir", which is any.
     """
     import open_clip
 
     place, tag = (f"local-dir:{path}", None) if Path(path).is_dir() else (architecture, path)
-    if tag is None:
+    if tag is None and architecture != "local-dir":
         asked, found = (open_clip.get_model_config(one) or {} for one in (architecture, place))
         for field in ("embed_dim", "vision_cfg"):
             if asked.get(field) != found.get(field):

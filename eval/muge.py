@@ -33,7 +33,7 @@ from omni import Omni
 from omni.batch import Sample
 from omni.pipeline.dataset import Dataset
 from omni.pipeline.reader import SampleError
-from omni.pipeline.sample import read_samples
+from omni.pipeline.sample import numbered_samples
 
 LANGUAGE = "zh"
 BATCH = 64
@@ -58,11 +58,11 @@ def batches(source: Source, task: str, *senses: str) -> Iterator[list[Sample]]:
     """
     data, split = source.data, source.split
     count, about = len(Dataset(data, split)), f"{task} of {split}"
-    samples = read_samples(data, split, damaged=source.damaged.append)
+    samples = numbered_samples(data, split, damaged=source.damaged.append)
     read = track(samples, about, count, console=Console(stderr=True))
     chosen = (
         sample
-        for sample in read
+        for _, sample in read
         if sample.meta.get("task") == task
         and any(getattr(sample, sense) is not None for sense in senses)
     )

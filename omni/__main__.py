@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from omni import verbs
+from omni.interface import default
 from omni.search import command as index
 from omni.serve import command as service
 from omni.tools import command as tools
@@ -40,12 +41,11 @@ def main() -> None:
     """Parses the arguments and runs one command."""
     parser = _parser()
     arguments = parser.parse_args()
-    if arguments.command == "bench":
-        _bench(arguments)
-        return
     errors: list[str] = []
     try:
-        if arguments.command == "index":
+        if arguments.command == "bench":
+            _bench(arguments)
+        elif arguments.command == "index":
             index.run(arguments, errors)
         elif arguments.command == "serve":
             service.run(arguments)
@@ -66,6 +66,10 @@ def _bench(arguments: argparse.Namespace) -> None:
         from omni.bench import step
 
         step.run(arguments.preset, arguments.device)
+    elif arguments.what == "serve":
+        from omni.bench import serve
+
+        serve.run(arguments.model)
     elif arguments.what == "index":
         from omni.bench import index
 
@@ -124,10 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     service.add_arguments(commands.add_parser("serve", help=text, description=text))
     text = "tools for an assistant that speaks MCP, over standard input and output"
     tools.add_arguments(commands.add_parser("mcp", help=text, description=text))
-    command = commands.add_parser("bench", help="how fast this machine trains, reads and finds")
-    command.add_argument("what", choices=("step", "loader", "index"))
+    about = "how fast this machine trains, reads, serves and finds"
+    command = commands.add_parser("bench", help=about, description=about)
+    command.add_argument("what", choices=("step", "loader", "serve", "index"))
     command.add_argument("--preset", default="demo", help="of step")
     command.add_argument("--device", default="auto", help="of step")
+    command.add_argument("--model", default=default(), help="of serve: a run, folder or hub name")
     command.add_argument("--samples", type=int, default=1024, help="of loader, in each data set")
     command.add_argument("--repeat", type=int, default=3, help="of loader; the median counts")
     command.add_argument("--vectors", type=int, default=1_000_000, help="of index")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -56,19 +57,29 @@ def read(path: str | Path) -> str | Image.Image | Audio | Video:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
-        if extension in IMAGES:
-            return Image.fromarray(decode_image(path.read_bytes()).permute(1, 2, 0).numpy())
-        if extension in SOUNDS:
-            return _audio(*decode_audio(path.read_bytes()))
-        if extension in CONTAINERS:
-            pixels, samples, rate = decode_video(path.read_bytes(), extension)
-            frames = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in pixels]
-            return Video(frames, None if samples is None else _audio(samples, rate))
-        if extension == "txt":
-            return path.read_text(encoding="utf-8").strip()
+        if extension in FILES:
+            return decode(extension, path.read_bytes())
     except Exception as error:
         raise ValueError(f"{path}: {error}") from error
     raise ValueError(f"{path}: the ending must be one of {', '.join(FILES)}")
+
+
+def decode(extension: str, data: bytes) -> str | Image.Image | Audio | Video:
+    """The bytes of a file of one of the known endings. Raises what its decoder does."""
+    if extension in IMAGES:
+        return to_picture(decode_image(data))
+    if extension in SOUNDS:
+        return _audio(*decode_audio(data))
+    if extension in CONTAINERS:
+        pixels, samples, rate = decode_video(data, extension)
+        frames = [to_picture(frame) for frame in pixels]
+        return Video(frames, None if samples is None else _audio(samples, rate))
+    return data.decode("utf-8").strip()
+
+
+def to_picture(pixels: UInt8[Tensor, "3 H W"]) -> Image.Image:
+    """Pixels as they are in a sample."""
+    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
 
 
 def read_argument(argument: str) -> str | Image.Image | Audio | Video:

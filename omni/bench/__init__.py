@@ -1,1 +1,1 @@
-"""Measurements that anybody can repeat: python -m omni bench step | loader."""
+"""Measurements that anybody can repeat: python -m omni bench step | loader | serve."""

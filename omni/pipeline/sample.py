@@ -89,23 +89,27 @@ def decode_sample(
         raise SampleError(shard, key, error.member, error.reason) from error
 
 
-def read_samples(
+def read_samples(path: str, split: str, sample_rate: int = 16_000) -> Iterator[Sample]:
+    """All samples of a split in the order of the shards. Raises `SampleError` for a damaged one."""
+    for _, sample in numbered_samples(path, split, sample_rate):
+        yield sample
+
+
+def numbered_samples(
     path: str,
     split: str,
     sample_rate: int = 16_000,
     damaged: Callable[[SampleError], None] | None = None,
-) -> Iterator[Sample]:
-    """All samples of a split in the order of the shards.
-
-    A damaged one is told to `damaged` and passed over, or raised where nobody is told.
-    """
+) -> Iterator[tuple[int, Sample]]:
+    """The same with their numbers in the data set; a damaged one is told to `damaged`, if given."""
     dataset = Dataset(path, split)
     reader = Reader(dataset)
     try:
         for number in range(len(dataset)):
             shard, _ = dataset.locate(number)
             try:
-                yield decode_sample(*reader.members(number), sample_rate, shard.name)
+                key, members = reader.members(number)
+                yield number, decode_sample(key, members, sample_rate, shard.name)
             except SampleError as error:
                 if damaged is None:
                     raise

@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def _search(arguments: argparse.Namespace, errors: list[str]) -> None:
     best = index.search(vectors, max(arguments.k, arguments.rerank), arguments.senses, where)
     for (text, item), hits in zip(queries.items(), best, strict=True):
         if arguments.rerank:
-            hits, left = rerank(model, item, hits, reread)
+            hits, left = rerank(model, item, hits, partial(reread, None))
             if left:
                 errors.append(
                     f"{len(left)} of {len(hits)} keep the score of their vector: {left[0]}"

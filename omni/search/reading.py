@@ -1,25 +1,20 @@
 """What goes into an index: the files of a folder, or the samples of shards, as vectors a sense."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
-from torch import Tensor
 
 from omni.batch import Sample
 from omni.interface import Omni
-from omni.items import Audio, Item, Video, read
-from omni.pipeline.dataset import Dataset
+from omni.items import Audio, Item, Video, read, to_picture
 from omni.pipeline.formats import IMAGES, SOUNDS
-from omni.pipeline.reader import Reader, SampleError
-from omni.pipeline.sample import decode_sample
+from omni.pipeline.sample import numbered_samples
 from omni.pipeline.video import CONTAINERS
 from omni.search.index import Entry
+from omni.search.things import place
 
 SENSES = {
     **dict.fromkeys((*IMAGES, *CONTAINERS), "image"),
@@ -29,8 +24,6 @@ SENSES = {
 """sense of a file by its ending; a video is found as a picture is"""
 TOGETHER = 256
 """items that are held and embedded at once"""
-RATE = 16_000
-"""Hz, of the sounds of shards"""
 SHOWN = 300
 """characters of a text that the metadata keep"""
 
@@ -62,10 +55,12 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
     splits = sorted({path.name.rsplit("-", 1)[0] for path in source.glob("*-*.tar")})
     if splits:
         for split in splits:
-            for place, sample in _samples(source, split, errors):
-                senses, meta = to_items(sample)
-                places = {sense: place for sense in senses if sense != "text"}
-                yield f"{split}/{sample.key}", senses, meta | places
+            samples = numbered_samples(str(source), split, damaged=lambda e: errors.append(str(e)))
+            for number, sample in samples:
+                found, meta = _of_sample(sample)
+                where = place(source, split, number)
+                media = {sense: where for sense in found if sense != "text"}
+                yield f"{split}/{sample.key}", found, meta | media
         return
     files = sorted(p for p in source.rglob("*") if p.suffix.lower()[1:] in SENSES and p.is_file())
     if not files:
@@ -79,20 +74,6 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
             paths = {sense: str(path) for sense, (path, _) in found.items()}
             text = {"text": str(found["text"][1])[:SHOWN]} if "text" in found else {}
             yield name, {sense: item for sense, (_, item) in found.items()}, paths | text
-
-
-def _samples(source: Path, split: str, errors: list[str]) -> Iterator[tuple[str, Sample]]:
-    """The samples of a split, each with the place where it can be read again."""
-    data = Dataset(str(source), split)
-    with closing(Reader(data)) as reader:
-        for number in range(len(data)):
-            shard, row = data.locate(number)
-            try:
-                sample = decode_sample(*reader.members(number), RATE, shard.name)
-            except SampleError as error:
-                errors.append(str(error))
-            else:
-                yield f"{shard.url}#{row}", sample
 
 
 def _of_files(files: list[Path], errors: list[str]) -> dict[str, tuple[Path, Item]]:
@@ -110,24 +91,18 @@ def _of_files(files: list[Path], errors: list[str]) -> dict[str, tuple[Path, Ite
     return found
 
 
-def to_items(sample: Sample) -> tuple[dict[str, Item], dict[str, Any]]:
-    """What a sample holds, by sense, and its metadata."""
+def _of_sample(sample: Sample) -> tuple[dict[str, Item], dict[str, Any]]:
     items: dict[str, Item] = {}
     if sample.image is not None:
         pictures = [*map(to_picture, sample.image.view(-1, *sample.image.shape[-3:]))]
         items["image"] = pictures[0] if sample.image.ndim == 3 else Video(pictures)
     if sample.audio is not None:
-        items["audio"] = Audio(sample.audio.numpy().astype(np.float32) / 32768, RATE)
+        items["audio"] = Audio(sample.audio.numpy().astype(np.float32) / 32768, 16_000)
     meta: dict[str, Any] = {k: v for k, v in sample.meta.items() if _is_plain(v)}
     if sample.text:
         items["text"] = sample.text
         meta |= {"text": sample.text[:SHOWN], "language": sample.language}
     return items, meta
-
-
-def to_picture(pixels: UInt8[Tensor, "3 H W"]) -> Image.Image:
-    """As they are in a shard."""
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,18 +1,15 @@
 """A closer look at what an index has found: the things themselves are read again."""
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from omni.interface import Omni
-from omni.items import Item, read
-from omni.pipeline.dataset import Dataset
-from omni.pipeline.reader import Reader
-from omni.pipeline.sample import decode_sample
+from omni.items import Item
 from omni.search.index import Hit
-from omni.search.reading import RATE, to_items
+from omni.search.things import thing
 
 
 def rerank(
@@ -51,18 +48,9 @@ def rerank(
     return [next(again) if at in things else hit for at, hit in enumerate(hits)], errors
 
 
-def reread(sense: str, place: str) -> Item:
-    """A thing where `omni.search.reading` found it: a file, or SHARD.tar#ROW.
-
-    Raises `ValueError` where it is no more.
-    """
-    shard, _, row = place.rpartition("#")
-    if not shard.endswith(".tar"):
-        return read(place)
-    with closing(Reader(data := Dataset(shard))) as reader:
-        if not row.isdecimal() or int(row) >= len(data):
-            raise ValueError(f"{place}: the shard has {len(data)} samples")
-        items, _ = to_items(decode_sample(*reader.members(int(row)), RATE, shard))
-    if sense not in items:
-        raise ValueError(f"{place}: the sample has no {sense}")
-    return items[sense]
+def reread(root: Path | None, sense: str, where: str) -> Item:
+    """A thing of an index. Raises `ValueError` where it is no more, or not below `root`."""
+    found = thing(root, where, sense)
+    if found is None:
+        raise ValueError(f"{where}: there is no such {sense} any more")
+    return found

@@ -26,7 +26,7 @@ class Speech(Ignored):
     input: Annotated[Text, Field(max_length=4096)]
     model: Name | None = None
     response_format: Literal["wav", "flac"] = "wav"
-    speed: Literal[1, 1.0] = 1
+    speed: Annotated[float, Field(ge=1, le=1)] = 1
     stream_format: Literal["audio"] = "audio"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     voice: Any = None

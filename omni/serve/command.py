@@ -13,6 +13,9 @@ from omni.pretrained import digest, find
 from omni.search.index import CATALOGUE, Index
 from omni.serve.settings import Settings
 
+SAMPLE = "data/sample"
+"""that lies in a checkout"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `omni serve`."""
@@ -22,6 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--index", type=Path, help=index)
     root = "files below it that the index knows may be given out (default: the folder indexed)"
     parser.add_argument("--root", type=Path, help=root)
+    data = "data sets that jobs may use; NAME=FOLDER gives one a name (default: data/sample)"
+    parser.add_argument("--data", nargs="*", default=[SAMPLE], help=data)
+    jobs = (
+        "trainings, evaluations and indexes that run at once, in ./runs; 0: none may be asked for"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help=jobs)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     keys = "file of keys, a line each, of which requests must bear one"
@@ -42,11 +51,19 @@ def run(arguments: argparse.Namespace) -> None:
     index, root = arguments.index, arguments.root
     if index is not None and not (index / CATALOGUE).is_file():
         index, root = _build(index, first, arguments.device), root or index
-    serve(
-        Settings(models, index, root, keys, arguments.device, arguments.batch),
-        arguments.host,
-        arguments.port,
+    if arguments.jobs < 0:
+        raise ValueError(f"--jobs must be at least 0, got {arguments.jobs}")
+    settings = Settings(
+        models,
+        index,
+        root,
+        data=_data(arguments.data),
+        jobs=arguments.jobs,
+        keys=keys,
+        device=arguments.device,
+        batch=arguments.batch,
     )
+    serve(settings, arguments.host, arguments.port)
 
 
 def _server() -> Callable[[Settings, str, int], None]:
@@ -78,16 +95,32 @@ def _is_local(host: str) -> bool:
 
 
 def _models(arguments: list[str]) -> dict[str, str]:
-    """Runs by name; without one, the last part of the run's."""
-    models: dict[str, str] = {}
-    for argument in arguments:
-        name, given, run = argument.partition("=")
-        name, run = (name, run) if given else (Path(argument).name, argument)
-        if name in models:
-            raise ValueError(f"two models have the name {name!r}: say NAME=RUN")
-        models[name] = run
+    """Runs by name."""
+    models = _named(arguments)
+    for run in models.values():
         find(run)
     return models
+
+
+def _data(arguments: list[str]) -> dict[str, Path]:
+    """Folders of data sets by name; the one that is meant where none is given may be missing."""
+    found = {name: Path(folder) for name, folder in _named(arguments).items()}
+    for name, folder in found.items():
+        if not folder.is_dir() and arguments != [SAMPLE]:
+            raise ValueError(f"--data {name}={folder} must be a folder")
+    return {name: folder for name, folder in found.items() if folder.is_dir()}
+
+
+def _named(arguments: list[str]) -> dict[str, str]:
+    """What stands behind NAME=; without a name, the last part of the path is that."""
+    named: dict[str, str] = {}
+    for argument in arguments:
+        name, given, path = argument.partition("=")
+        name, path = (name, path) if given else (Path(argument).name, argument)
+        if name in named:
+            raise ValueError(f"two have the name {name!r}: say NAME={path}")
+        named[name] = path
+    return named
 
 
 def _build(source: Path, run: str, device: str) -> Path:

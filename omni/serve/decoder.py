@@ -3,6 +3,7 @@
 import asyncio
 import resource
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -62,8 +63,8 @@ class Decoders:
 def open_decoder(memory: int) -> tuple[None, Callable[[tuple[str, bytes, int]], object]]:
     """What decodes, or says in a text why it cannot; its memory is limited from here on."""
     torch.set_num_threads(1)
-    with open("/proc/self/statm", encoding="ascii") as file:
-        pages = int(file.read().split()[0])
+    Path("/proc/self/comm").write_text("omni-decoder", encoding="ascii")  # as top shows it
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
     limit = pages * resource.getpagesize() + memory
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 

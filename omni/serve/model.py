@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from omni.interface import Omni, load
-from omni.items import Audio, Item, read
+from omni.items import Audio, Item
 from omni.pretrained import digest
 from omni.search.index import Entry, Hit, Index
 from omni.search.rerank import rerank as look_again
+from omni.search.rerank import reread
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def open_model(
 
     Raises `ValueError` where there is none, or the index is of another.
     """
+    Path("/proc/self/comm").write_text("omni-model", encoding="ascii")  # as top shows it
     model = load(name, device)
     index = folder and Index.open(folder, digest(name))
     verbs: dict[str, Callable] = {
@@ -119,18 +121,13 @@ def _look(model: Omni, root: Path | None, item: Item, hits: list[Hit]) -> list[H
     return again
 
 
-def _reread(root: Path | None, sense: str, name: str) -> Item:
-    if (path := below(root, name)) is None:
-        raise ValueError(f"the {sense} must be a file below the folder that may be given out")
-    return read(path)
-
-
-def below(root: Path | None, name: Any) -> Path | None:
-    """A file below a folder, links followed; None for any other."""
-    if root is None or not isinstance(name, str):
-        return None
-    path = Path(name).resolve()
-    return path if path.is_relative_to(root.resolve()) and path.is_file() else None
+def _reread(root: Path | None, sense: str, where: str) -> Item:
+    if root is None:
+        raise ValueError("nothing of this index may be given out")
+    try:
+        return reread(root, sense, where)
+    except ValueError as error:  # which tells of a path
+        raise ValueError(f"the {sense} of what is found cannot be read again") from error
 
 
 def _add(model: Omni, index: Index, items: list[tuple[str, dict, dict]]) -> list[int]:

@@ -6,15 +6,22 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
+from omni.search.things import below, member
 from omni.serve.body import Item, JSONRoute, Name, contents, query
 from omni.serve.engine import Engine, engine_of
-from omni.serve.model import below
 
 router = APIRouter(prefix="/v1", route_class=JSONRoute, tags=["index"])
 Sense = Literal["text", "image", "audio"]
-Plain = str | int | float | bool
+Plain = str | Annotated[int, Field(ge=-(2**63), lt=2**63)] | FiniteFloat | bool
+"""what SQLite can hold"""
+MEDIA_TYPES = {
+    "jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp",
+    "wav": "audio/wav", "flac": "audio/flac", "opus": "audio/ogg", "ogg": "audio/ogg",
+    "mp3": "audio/mpeg",
+}  # fmt: skip
+"""of the members of a shard"""
 OURS = ("text", "image", "audio")
 """metadata that say where a thing is: nobody else may"""
 
@@ -97,7 +104,12 @@ async def thing(request: Request, id: Annotated[int, Field(ge=0)], sense: Sense)
     _, meta = _known(request, id)
     if sense == "text" and "text" in meta:
         return PlainTextResponse(meta["text"])
-    path = below(request.app.state.settings.root, meta.get(sense)) if sense != "text" else None
-    if path is None:
-        raise HTTPException(404, f"the {sense} of this item cannot be given out")
-    return FileResponse(path, headers={"X-Content-Type-Options": "nosniff"})
+    root, headers = request.app.state.settings.root, {"X-Content-Type-Options": "nosniff"}
+    where = meta.get(sense)
+    if sense != "text" and root and isinstance(where, str):
+        if path := below(root, where):
+            return FileResponse(path, headers=headers)
+        if found := member(root, where, sense):
+            extension, data = found
+            return Response(data, media_type=MEDIA_TYPES[extension], headers=headers)
+    raise HTTPException(404, f"the {sense} of this item cannot be given out")

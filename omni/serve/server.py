@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 import resource
 import signal
 import sys
@@ -13,8 +14,6 @@ from omni.serve.app import create
 from omni.serve.connection import Connection
 from omni.serve.settings import HEADER_SECONDS, MAX_CONNECTIONS, MAX_HEADER, Settings
 
-GRACE = 10
-"""seconds that requests have to end in when the service is to"""
 FILES = 2 * MAX_CONNECTIONS
 """that the process may have open, where the system lets it"""
 
@@ -40,7 +39,8 @@ async def live(app: FastAPI, host: str, port: int) -> None:
         app, host, port, http=Connection, ws="none", lifespan="off", log_level="error",
         access_log=False, server_header=False, backlog=MAX_CONNECTIONS,
         limit_concurrency=MAX_CONNECTIONS, timeout_keep_alive=int(HEADER_SECONDS),
-        timeout_graceful_shutdown=GRACE, h11_max_incomplete_event_size=MAX_HEADER,
+        timeout_graceful_shutdown=math.ceil(app.state.settings.seconds),
+        h11_max_incomplete_event_size=MAX_HEADER,
     )  # fmt: skip
     async with app.router.lifespan_context(app):
         print(f"http://{host}:{port}/docs", file=sys.stderr)

@@ -1,7 +1,7 @@
 """What a service is, and the limits that it holds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 MAX_HEADER = 16 << 10
@@ -29,6 +29,9 @@ class Settings:
             where it gives none, and is the one of the index.
         index: folder of an index, if there is one.
         root: files below it that the index knows may be given out.
+        runs: folder of runs that are shown, and into which jobs train.
+        data: folders of data sets that jobs may use, by name.
+        jobs: that run at once; none at all where it is 0.
         keys: of which a request must bear one, unless there are none.
         batch: items that a model takes together.
         waiting: items that wait for a model, or are with it.
@@ -38,6 +41,9 @@ class Settings:
     models: Mapping[str, str]
     index: Path | None = None
     root: Path | None = None
+    runs: Path = Path("runs")
+    data: Mapping[str, Path] = field(default_factory=dict)
+    jobs: int = 0
     keys: frozenset[str] = frozenset()
     device: str = "auto"
     batch: int = 32

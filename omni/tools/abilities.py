@@ -15,11 +15,10 @@ from pydantic import Field
 
 from omni import items
 from omni.interface import Omni
-from omni.items import Item
+from omni.items import Item, to_picture
 from omni.pipeline.decode import decode_audio, decode_image
 from omni.search.index import Index
 from omni.search.milvus import Milvus
-from omni.search.reading import to_picture
 
 MAX_BASE64 = 24 << 20
 """characters of a picture or a recording"""

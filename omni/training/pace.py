@@ -1,12 +1,13 @@
 """How fast a run would be: a few steps of it, on the clock."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from statistics import median
 
 import torch
 
+from omni.batch import Batch
 from omni.config import Config
 from omni.pipeline.loader import Loader
 from omni.training.meter import by_part, count_flops, time_calls
@@ -53,7 +54,13 @@ def make_step(config: Config, device: torch.device) -> tuple[Callable[[], None],
     tokenizer = loader.make_tokenizer(config.model.text)
     state = State(config, tokenizer, Parallel(c, device))
     batches = loader.batches(0, WARM_UP + 2 * COUNTED, tokenizer, config.model)
-    half = torch.autocast(device.type, torch.bfloat16, enabled=c.precision == "bf16")
+    return step_on(state, batches), state
+
+
+def step_on(state: State, batches: Iterator[Batch]) -> Callable[[], None]:
+    """What trains by one step more at every call, on the next of these batches."""
+    c, kind = state.config.train, state.parallel.device.type
+    half = torch.autocast(kind, torch.bfloat16, enabled=c.precision == "bf16")
     seeds = count()
 
     def step() -> None:
@@ -65,4 +72,4 @@ def make_step(config: Config, device: torch.device) -> tuple[Callable[[], None],
         state.update(c.lr, math.hypot(*norms.values()))
         state.past = work.remember()
 
-    return step, state
+    return step

@@ -13,11 +13,10 @@ import torch
 from PIL import Image
 
 from omni.__main__ import main
-from omni.items import read
+from omni.items import read, to_picture
 from omni.pipeline.synthetic import make_samples
 from omni.search import Index
-from omni.search.reading import look, to_picture
-from omni.search.rerank import reread
+from omni.search.reading import look
 
 Omni = Callable[..., tuple[int, list[str], str]]
 
@@ -113,7 +112,7 @@ def test_what_is_found_is_looked_at_again(omni, folder, tmp_path, tiny_model) ->
     picture.unlink()
     code, out, wrong = omni("search", index, word, "--rerank", 4)
     assert code == 2 and wrong.count("\n") == 1
-    assert f"1 of 4 keep the score of their vector: {picture}: no such file" in wrong
+    assert f"1 of 4 keep the score of their vector: {picture}: there is no such image" in wrong
     left = {hit["name"]: hit["score"] for hit in map(json.loads, out)}
     gone = str(picture.with_suffix(""))
     assert left.pop(gone) == next(hit["score"] for hit in before if hit["name"] == gone)
@@ -125,24 +124,6 @@ def test_what_is_found_is_looked_at_again(omni, folder, tmp_path, tiny_model) ->
     omni("build", tmp_path / "of words", words)
     code, out, wrong = omni("search", tmp_path / "of words", "a circle", "--rerank", 3)
     assert code == 2 and not out and "has no image or audio to be re-ranked" in wrong
-
-
-def test_the_things_of_shards_are_read_again(small_shards: Path) -> None:
-    pictures, sounds = [], []
-    for _, items, meta in look(small_shards, []):
-        if "image" in items:
-            pictures.append(np.array_equal(reread("image", meta["image"]), items["image"]))
-        if "audio" in items:
-            heard = reread("audio", meta["audio"])
-            sounds.append(np.array_equal(heard.samples, items["audio"].samples))
-    assert pictures and sounds and all(pictures + sounds)
-    for place, told in {
-        f"{small_shards}/test-000000.tar#4000": "the shard has",
-        str(small_shards / "gone.tar#0"): "no such shards",
-        str(small_shards / "gone.png"): "no such file",
-    }.items():
-        with pytest.raises(ValueError, match=told):
-            reread("image", place)
 
 
 def test_what_cannot_be_done_is_one_line(omni, folder, tmp_path) -> None:

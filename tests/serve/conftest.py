@@ -6,7 +6,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,23 +18,24 @@ import soundfile
 from fastapi import FastAPI
 
 from omni.interface import Omni
+from omni.items import to_picture
 from omni.pipeline.synthetic import make_samples
 from omni.pretrained import digest
 from omni.search.index import Index
-from omni.search.reading import embed, look, to_picture
+from omni.search.reading import embed, look
 from omni.serve.app import create
 from omni.serve.server import live
 from omni.serve.settings import Settings
+from tests.serve.audit import watch, watched
 
 
 @dataclass
 class Service:
-    """A service that runs; `events` are what the audit hook saw of it while `watched`."""
+    """A service that runs."""
 
     app: FastAPI
     port: int
     client: httpx.Client
-    threads: set[int] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -49,9 +51,9 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def run(settings: Settings) -> Iterator[Service]:
+def run(app: FastAPI) -> Iterator[Service]:
     """A service from its first answer to its last."""
-    app, port = create(settings), free_port()
+    port = free_port()
     thread = threading.Thread(target=lambda: asyncio.run(live(app, "127.0.0.1", port)))
     thread.start()
     limits = httpx.Limits(max_keepalive_connections=0)  # none is cut while it idles
@@ -91,9 +93,20 @@ def index(
 
 
 @pytest.fixture(scope="session")
-def service(tiny_run: Path, index: Path, things: Path) -> Iterator[Service]:
-    """Of the tiny run and the index, without a key."""
-    yield from run(Settings({"tiny": str(tiny_run)}, index, things, seconds=20))
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the processes of `service` open, connect to and start, a line each."""
+    return tmp_path_factory.mktemp("audit") / "log"
+
+
+@pytest.fixture(scope="session")
+def service(tiny_run: Path, index: Path, things: Path, log: Path) -> Iterator[Service]:
+    """Of the tiny run and the index, without a key; all of it is watched but this thread."""
+    models = {"tiny": str(tiny_run)}
+    app = create(Settings(models, index, things, runs=tiny_run.parent, jobs=1, seconds=20))
+    watch(log, all_threads=False)
+    for process in (app.state.engines["tiny"].process, *app.state.decoders._all):
+        process.target = partial(watched, log, process.target)
+    yield from run(app)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.serve.conftest import Service
@@ -148,6 +149,20 @@ def test_draw_and_speak_show_as_many_pictures_as_asked_and_a_voice(page: Page) -
     assert page.loaded("#speak .card audio")
 
 
+def test_runs_are_shown_and_jobs_are_asked_for_and_followed(page: Page) -> None:
+    page.open("runs")
+    page.one("#runs-list button").click()
+    assert page.loaded("#run .card img") and page.loaded("#run .card audio")
+    assert len(page.all("#run svg.curve")) > 5
+    Select(page.one("#work [name=kind]")).select_by_value("evaluate")
+    assert not page.one("#work [name=steps]").is_displayed()
+    page.one("#work .go").click()
+    page.one("#jobs-list button").click()
+    wait = WebDriverWait(page.driver, 300)
+    wait.until(lambda _: "failed (2)" in page.one("#jobs-list").text)  # no such run where we are
+    wait.until(lambda _: "runs/debug is no folder of a run" in page.one("#log").text)
+
+
 def test_what_the_service_refuses_is_said_in_its_words(page: Page, service: Service) -> None:
     page.open("search")
     page.one("#search .go").click()
@@ -165,7 +180,7 @@ def test_what_the_service_refuses_is_said_in_its_words(page: Page, service: Serv
 def test_the_keyboard_alone_opens_a_tab_and_searches(page: Page) -> None:
     page.open("")  # with a tab in the address, the focus begins in that
     reached = [page.press(Keys.TAB) for _ in range(3)]
-    assert [one.get_attribute("id") or one.text for one in reached] == [
+    assert [one.get_attribute("id") or one.get_attribute("textContent") for one in reached] == [
         "To the content",
         "model",
         "tab-search",

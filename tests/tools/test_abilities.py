@@ -103,7 +103,14 @@ def test_what_is_wrong_is_told_to_the_assistant(tiny_model: Omni, png) -> None:
     assert all(answer.is_error for answer in answers)
     for text, why in zip(
         told,
-        ("must be given, got none", "must be base64", "picture must be", "got neither", "at least 1", "xx"),
+        (
+            "must be given, got none",
+            "must be base64",
+            "picture must be",
+            "got neither",
+            "at least 1",
+            "xx",
+        ),
         strict=True,
     ):
         assert why in text

@@ -1,18 +1,11 @@
 // Tabs, and a form for each thing that a model can do.
 
 import { ask, call, media } from "./api.js";
+import { make } from "./elements.js";
 import { Query } from "./query.js";
-import { showRuns } from "./runs.js";
+import { hideRuns, showRuns } from "./runs.js";
 
 const model = document.getElementById("model");
-
-/** An element with properties, holding others. */
-function make(name, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(name), properties);
-  element.append(...children.filter(Boolean));
-  return element;
-}
-
 const card = (...children) => make("li", { className: "card" }, ...children);
 
 /** Does what a form asks for, and says how it goes. */
@@ -109,6 +102,7 @@ function open(tab) {
     document.getElementById(other.getAttribute("aria-controls")).hidden = !chosen;
   }
   if (tab.id === "tab-runs") showRuns();
+  else hideRuns();
 }
 
 function choose(tab) {
