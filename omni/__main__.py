@@ -13,6 +13,7 @@ from omni import verbs
 from omni.interface import default
 from omni.search import command as index
 from omni.serve import command as service
+from omni.tools import command as tools
 
 EXAMPLES = """examples:
   omni draw "a red apple" --out drawings
@@ -48,6 +49,8 @@ def main() -> None:
             index.run(arguments, errors)
         elif arguments.command == "serve":
             service.run(arguments)
+        elif arguments.command == "mcp":
+            tools.run(arguments)
         else:
             verbs.run(arguments, errors)
     except ValueError as error:
@@ -123,6 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     index.add_arguments(commands.add_parser("index", help=text, description=text))
     text = "an HTTP service, as OpenAI's clients call it, and a search engine"
     service.add_arguments(commands.add_parser("serve", help=text, description=text))
+    text = "tools for an assistant that speaks MCP, over standard input and output"
+    tools.add_arguments(commands.add_parser("mcp", help=text, description=text))
     about = "how fast this machine trains, reads, serves and finds"
     command = commands.add_parser("bench", help=about, description=about)
     command.add_argument("what", choices=("step", "loader", "serve", "index"))

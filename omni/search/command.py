@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, track
 
@@ -14,6 +15,7 @@ from omni.interface import default, load
 from omni.items import Item, read_argument
 from omni.pretrained import digest
 from omni.search.index import Entry, Index
+from omni.search.milvus import Milvus
 from omni.search.reading import embed, look
 from omni.search.rerank import rerank, reread
 
@@ -31,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     for name, text in HELP.items():
         action = actions.add_parser(name, help=text, description=text)
-        action.add_argument("index", type=Path, help="folder of the index")
+        action.add_argument("index", help="folder of the index, or milvus:URI")
         if name in ("build", "add"):
             action.add_argument("sources", nargs="+", type=Path, help="folders")
         if name == "delete":
@@ -53,10 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, errors: list[str]) -> None:
     """One action. Raises `ValueError` for what cannot be done; the rest goes into `errors`."""
     if arguments.action == "delete":
-        index = Index.open(arguments.index)
+        index = open_index(arguments.index)
         print(f"{index.delete(arguments.names)} deleted, {len(index)} left")
     elif arguments.action == "optimize":
-        made = Index.open(arguments.index).optimize(track)
+        made = open_index(arguments.index).optimize(track)
         print("done" if made else "not needed: there are too few vectors")
     elif arguments.action == "search":
         _search(arguments, errors)
@@ -64,16 +66,29 @@ def run(arguments: argparse.Namespace, errors: list[str]) -> None:
         _add(arguments, errors)
 
 
+def _place(named: str) -> tuple[Any, Any]:
+    """What keeps an index, and where."""
+    uri = named.removeprefix("milvus:")
+    return (Index, Path(named)) if uri == named else (Milvus, uri)
+
+
+def open_index(named: str, model: str | None = None) -> Index | Milvus:
+    """The index of a folder or of milvus:URI. Raises `ValueError` as their `open` does."""
+    kind, place = _place(named)
+    return kind.open(place, model)
+
+
 def _add(arguments: argparse.Namespace, errors: list[str]) -> None:
     model = load(arguments.model, arguments.device)
     name = digest(arguments.model or default())
     if arguments.action == "build":
-        index = Index.create(arguments.index, model.config.model.embed_dim, name)
+        kind, place = _place(arguments.index)
+        index = kind.create(place, model.config.model.embed_dim, name)
     else:
-        index = Index.open(arguments.index, name)
+        index = open_index(arguments.index, name)
     found = (item for source in arguments.sources for item in look(source, errors))
     count = index.add(_told(embed(model, found)))
-    print(f"{count} added, {len(index)} items, {index.catalogue.num_vectors()} vectors")
+    print(f"{count} added, {len(index)} items, {index.num_vectors()} vectors")
 
 
 def _told(entries: Iterable[Entry]) -> Iterator[Entry]:
@@ -85,7 +100,7 @@ def _told(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 def _search(arguments: argparse.Namespace, errors: list[str]) -> None:
     name = digest(arguments.model or default())
-    index = Index.open(arguments.index, name)
+    index = open_index(arguments.index, name)
     where = dict(_pair(text) for text in arguments.where)
     queries: dict[str, Item] = {}
     for text in arguments.queries:

@@ -92,6 +92,10 @@ class Index:
         """Items."""
         return len(self.catalogue)
 
+    def num_vectors(self) -> int:
+        """Of all items."""
+        return self.catalogue.num_vectors()
+
     def add(self, entries: Iterable[Entry]) -> int:
         """Puts in all of them, or none; how many. One whose name is there takes its place and id.
 
@@ -102,7 +106,7 @@ class Index:
             rows, left = self.catalogue.rows, iter(entries)
             while some := [*islice(left, TOGETHER)]:
                 for entry in some:
-                    self._check(entry)
+                    check(entry, self.width)
                     places = range(rows, rows := rows + len(entry.vectors))
                     senses = dict(zip(entry.vectors, places, strict=True))
                     self.catalogue.put(entry.name, entry.meta, senses)
@@ -130,11 +134,7 @@ class Index:
         `senses`: of the vectors that are looked at, none for all; `where`: metadata that an item
         must have. Raises `ValueError` for queries that do not fit.
         """
-        queries = np.ascontiguousarray(queries, np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self.width:
-            raise ValueError(f"queries must be [Q, {self.width}], got {list(queries.shape)}")
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
+        queries = check_queries(queries, self.width, k)
         rows = self.catalogue.allowed(senses, where) if where else self._rows(senses)
         # An item is found by each of its vectors: so many rows hold k items at least.
         scores, places = self._nearest(queries, k * max(1, len(senses or SENSES)), rows)
@@ -202,18 +202,32 @@ class Index:
             self._codes = _codes().load(found[rows])
         return self._codes if rows else None
 
-    def _check(self, entry: Entry) -> None:
-        if not entry.vectors:
-            raise ValueError(f"item {entry.name!r} must have a vector, has none")
-        for sense, vector in entry.vectors.items():
-            if sense not in SENSES:
-                known = ", ".join(SENSES)
-                raise ValueError(f"sense of {entry.name!r} must be one of {known}, got {sense!r}")
-            if vector.shape != (self.width,) or not abs(np.linalg.norm(vector) - 1) < UNIT:
-                raise ValueError(
-                    f"vector {sense!r} of {entry.name!r} must be of length 1 and {self.width} "
-                    f"numbers, has length {np.linalg.norm(vector):.4g} and {vector.shape}"
-                )
+
+def check(entry: Entry, width: int) -> None:
+    """Raises `ValueError` for a vector that is not as said, and for an item without any."""
+    if not entry.vectors:
+        raise ValueError(f"item {entry.name!r} must have a vector, has none")
+    for sense, vector in entry.vectors.items():
+        if sense not in SENSES:
+            known = ", ".join(SENSES)
+            raise ValueError(f"sense of {entry.name!r} must be one of {known}, got {sense!r}")
+        if vector.shape != (width,) or not abs(np.linalg.norm(vector) - 1) < UNIT:
+            raise ValueError(
+                f"vector {sense!r} of {entry.name!r} must be of length 1 and {width} "
+                f"numbers, has length {np.linalg.norm(vector):.4g} and {vector.shape}"
+            )
+
+
+def check_queries(
+    queries: Float[np.ndarray, "Q D"], width: int, k: int
+) -> Float[np.ndarray, "Q D"]:
+    """As float32 in one piece. Raises `ValueError` for queries that do not fit, or no answers."""
+    queries = np.ascontiguousarray(queries, np.float32)
+    if queries.ndim != 2 or queries.shape[1] != width:
+        raise ValueError(f"queries must be [Q, {width}], got {list(queries.shape)}")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    return queries
 
 
 def _codes() -> "type[Codes]":

@@ -27,7 +27,7 @@ FLOORS = [
     ["omni.encoding"],
     ["omni.interface", "omni.preview"],
     ["omni.search"],
-    ["omni.serve"],
+    ["omni.serve", "omni.tools"],
     ["omni"],  # omni/__init__.py
     ["omni.verbs"],
     ["train", "data", "eval", "omni.__main__", "omni.bench"],

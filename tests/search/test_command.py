@@ -80,6 +80,18 @@ def test_a_folder_is_searched_by_any_sense_and_by_several(omni, folder, tmp_path
     assert omni("optimize", index)[1] == ["not needed: there are too few vectors"]
 
 
+def test_a_milvus_finds_what_a_folder_finds(omni, folder, tmp_path) -> None:
+    pytest.importorskip("milvus_lite", reason="needs pymilvus[milvus_lite]")
+    told = []
+    for index in (tmp_path / "index", f"milvus:{tmp_path}/milvus.db"):
+        built = omni("build", index, folder)[1][-1]
+        code, out, _ = omni("search", index, folder / "thing-0.wav", "red", "-k", 3)
+        assert code == 0 and len(out) == 6
+        hits = [json.loads(line) for line in out]
+        told.append((built, [(hit["name"], hit["sense"], hit["meta"]) for hit in hits]))
+    assert told[0] == told[1]
+
+
 def test_what_is_found_is_looked_at_again(omni, folder, tmp_path, tiny_model) -> None:
     index = tmp_path / "index"
     omni("build", index, folder)
