@@ -28,7 +28,7 @@ import tyro
 from omni import warm
 from omni.batch import Batch
 from omni.config import Config
-from omni.encoding import pick_device
+from omni.encoding import pick_device, pick_threads
 from omni.interface import Omni
 from omni.modality.text import Tokenizer
 from omni.pipeline.loader import Loader
@@ -80,7 +80,7 @@ def train(config: Config, run: Path, resume: bool = False, changed: bool = False
     run is finished: False when it was told to stop. Raises `ValueError` for what cannot be done.
     """
     c = config.train
-    torch.set_num_threads(1 if c.deterministic else c.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(1 if c.deterministic else c.threads or pick_threads())
     torch.use_deterministic_algorithms(c.deterministic)
     parallel = Parallel(c, pick_device(c.device))
     with ExitStack() as stack:

@@ -9,7 +9,6 @@ already. Writes runs/ablate/PRESET.md.
 import argparse
 import json
 import math
-import os
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -21,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from omni.config import Config, LossConfig
-from omni.encoding import pick_device
+from omni.encoding import pick_device, pick_threads
 from omni.presets import PRESETS
 from omni.training.pace import compare_steps
 
@@ -134,7 +133,7 @@ def main() -> None:
     parser.add_argument("objectives", nargs="*", help="fields of LossConfig; all")
     parser.add_argument("--minutes", type=float, default=22.0, help="of training, each")
     given = parser.parse_args()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(pick_threads())
     rows = {}
     try:
         weights = variants(PRESETS[given.preset](), given.objectives)

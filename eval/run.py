@@ -56,6 +56,7 @@ from eval.tasks import (
 )
 from eval.tasks.answer import SPLIT as ASKED
 from eval.tasks.stamps import SPLITS as STAMP_SPLITS
+from omni.encoding import pick_threads
 from omni.pipeline.reader import SampleError
 from omni.pretrained import find
 from omni.training.manifest import folder_name
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     splits = next(splits for names, splits in WORLDS if {*tasks} & {*names})
     run = Path("runs") / slug(given.run) if known else run
     out, weights = (run, run) if given.step is None else at(run, given.step)
-    torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
+    torch.set_num_threads(min(2, pick_threads()))
     try:
         extractor = Extractor(given.extractor) if given.extractor else None
         recogniser = Recogniser(given.recogniser) if given.recogniser else None

@@ -1,5 +1,6 @@
 """Items to what the network makes of them: the half of a model that all verbs share."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -23,6 +24,12 @@ def pick_device(name: str) -> torch.device:
     return torch.device(
         ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     )
+
+
+def pick_threads() -> int:
+    """As many as $OMP_NUM_THREADS says, or else as there are cores that this process may use."""
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(told) if told.isdecimal() and int(told) else len(os.sched_getaffinity(0))
 
 
 class Encoding:

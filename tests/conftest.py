@@ -1,13 +1,16 @@
 """Fixtures: one small trained run for everything that needs a model."""
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock, Timeout
 
 import train
+from omni.config import Config
 from omni.interface import Omni, load
 from omni.presets import PRESETS
 
@@ -25,12 +28,43 @@ def no_more_threads_than_cores() -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
+def _asked() -> Config:
+    config = PRESETS["debug"]()
+    return replace(
+        config,
+        data=replace(config.data, path=("synthetic", "synthetic-questions")),
+        loss=replace(config.loss, image_flow=0.0, audio_flow=0.0, matching=0.0),
+        train=replace(config.train, save_every=150),
+    )
+
+
+RUNS = {"debug": PRESETS["debug"], "asked": _asked}
+
+
+def trained(factory: pytest.TempPathFactory, name: str) -> Path:
+    """A copy, for this process alone, of a run that all processes of xdist train once.
+
+    Who would have to wait for another's training begins with the next.
+    """
+    several = "PYTEST_XDIST_WORKER" in os.environ
+    shared = factory.getbasetemp().parent if several else factory.getbasetemp()
+    for each in (name, *(RUNS.keys() - {name})):
+        try:
+            with FileLock(shared / f"{each}.lock", blocking=False):
+                if not (shared / f"{each}.done").exists():
+                    train.train(RUNS[each](), shared / f"trained-{each}")
+                    (shared / f"{each}.done").touch()
+                break
+        except Timeout:
+            continue
+    with FileLock(shared / f"{name}.lock"):
+        return shutil.copytree(shared / f"trained-{name}", factory.mktemp("runs") / name)
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the `debug` preset, trained to its end."""
-    run = tmp_path_factory.mktemp("runs") / "debug"
-    train.train(PRESETS["debug"](), run)
-    return run
+    return trained(tmp_path_factory, "debug")
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +76,4 @@ def tiny_model(tiny_run: Path) -> Omni:
 @pytest.fixture(scope="session")
 def asked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that has learned to answer, beside the names of things; it neither draws nor speaks."""
-    config, run = PRESETS["debug"](), tmp_path_factory.mktemp("runs") / "asked"
-    data = replace(config.data, path=("synthetic", "synthetic-questions"))
-    loss = replace(config.loss, image_flow=0.0, audio_flow=0.0, matching=0.0)
-    settings = replace(config.train, save_every=150)
-    train.train(replace(config, data=data, loss=loss, train=settings), run)
-    return run
+    return trained(tmp_path_factory, "asked")

@@ -1,10 +1,8 @@
 """How fast this machine trains, beside how fast it multiplies matrices."""
 
-import os
-
 import torch
 
-from omni.encoding import pick_device
+from omni.encoding import pick_device, pick_threads
 from omni.presets import PRESETS
 from omni.training.meter import measure_peak
 from omni.training.pace import measure_step
@@ -20,7 +18,7 @@ def run(preset: str, device_name: str) -> None:
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {preset!r}")
     device = pick_device(device_name)
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(pick_threads())
     rate, flops, size = measure_step(PRESETS[preset](), device)
     peak = measure_peak(device, torch.bfloat16, PEAK_SECONDS)
     print(f"device              {device}, {torch.get_num_threads()} threads")
