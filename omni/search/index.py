@@ -25,7 +25,7 @@ LARGE = 200_000
 """rows from which codes are worth their file: fewer are looked at in some 10 ms"""
 FEW = 20_000
 """rows that are looked at exactly, where a filter leaves no more"""
-CANDIDATES = 300, 10
+CANDIDATES = 1500, 20
 """that the codes propose: at least, and for each answer"""
 UNIT = 1e-3
 """how far from 1 the length of a vector may be"""
@@ -184,15 +184,13 @@ class Index:
             return exact(queries, matrix, k, rows)
         least, each = CANDIDATES
         proposed = np.sort(codes.candidates(queries, max(least, each * k), rows), 1)
+        late = rows[np.searchsorted(rows, len(codes)) :]
         looked = [
-            exact(query[None], matrix, k, some[some >= 0])
+            exact(query[None], matrix, k, np.concatenate([some[some >= 0], late]))
             for query, some in zip(queries, proposed, strict=True)
         ]
-        late = exact(queries, matrix, k, rows[np.searchsorted(rows, len(codes)) :])
-        both = zip(map(np.concatenate, zip(*looked, strict=True)), late, strict=True)
-        scores, places = (np.concatenate(pair, 1) for pair in both)
-        order = (-scores).argsort(1, kind="stable")[:, :k]
-        return np.take_along_axis(scores, order, 1), np.take_along_axis(places, order, 1)
+        scores, places = map(np.concatenate, zip(*looked, strict=True))
+        return scores, places
 
     def _newest_codes(self) -> "Codes | None":
         """The codes of the most rows; those of rows that do not count are of another index."""

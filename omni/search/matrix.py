@@ -21,18 +21,20 @@ class Matrix:
     def __init__(self, path: Path, width: int) -> None:
         self.path, self.width = path, width
         self.stride = 4 * width
+        self._mapped = np.zeros((0, width), np.float32)
 
     def view(self, rows: int) -> Float[np.ndarray, "R D"]:
         """The first rows, mapped and not read. Raises `ValueError` where the file is too short."""
-        if rows == 0:
-            return np.zeros((0, self.width), np.float32)
+        if rows == len(self._mapped):
+            return self._mapped
         size = self.path.stat().st_size if self.path.exists() else 0
         if size < rows * self.stride:
             raise ValueError(
                 f"{self.path} must hold {rows} rows of {self.stride} bytes, has {size} bytes"
             )
-        # Torch takes none that cannot be written to; what is written here stays here ("c").
-        return np.memmap(self.path, np.float32, "c", shape=(rows, self.width))
+        mapped = np.memmap(self.path, np.float32, "r", shape=(rows, self.width))
+        self._mapped = mapped.view(np.ndarray)  # as memmap every slice takes longer
+        return self._mapped
 
     def append(self, rows: int, vectors: Float[np.ndarray, "R D"]) -> None:
         """Writes behind the first `rows`; what a kill has left there is written over."""

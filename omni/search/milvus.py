@@ -45,7 +45,7 @@ class Milvus:
         try:
             import pymilvus
         except ImportError as error:
-            raise ValueError(f"milvus:{uri} needs: pip install 'pymilvus' ({error})") from error
+            raise ValueError(f"milvus:{uri} needs: pip install -e '.[milvus]' ({error})") from error
         self._error = pymilvus.MilvusException
         with self._told():
             self.client: Any = pymilvus.MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""))

@@ -70,5 +70,5 @@ def test_what_does_not_fit_is_named(milvus: Milvus, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ValueError, match="milvus:nothing://: "):
         Milvus.open("nothing://")
     monkeypatch.setitem(sys.modules, "pymilvus", None)
-    with pytest.raises(ValueError, match="needs: pip install 'pymilvus'"):
+    with pytest.raises(ValueError, match=r"needs: pip install -e '.\[milvus\]'"):
         Milvus.open(milvus.uri)
