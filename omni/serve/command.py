@@ -41,19 +41,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Serves until it is told to end. Raises `ValueError` for what cannot be served."""
-    serve, keys = _server(), _keys(arguments.key)
-    if not keys and not _is_local(arguments.host):
+    serve = _server()
+    if not arguments.key and not _is_local(arguments.host):
         raise ValueError(f"--host {arguments.host} is open to others: it needs --key FILE")
+    serve(read(arguments), arguments.host, arguments.port)
+
+
+def read(arguments: argparse.Namespace) -> Settings:
+    """The service that is asked for; its index is made where there is none yet.
+
+    Raises `ValueError` for what cannot be served.
+    """
+    keys = _keys(arguments.key)
     if arguments.batch < 1:
         raise ValueError(f"--batch must be at least 1, got {arguments.batch}")
+    if arguments.jobs < 0:
+        raise ValueError(f"--jobs must be at least 0, got {arguments.jobs}")
     models = _models(arguments.model)
     first = next(iter(models.values()))
     index, root = arguments.index, arguments.root
     if index is not None and not (index / CATALOGUE).is_file():
         index, root = _build(index, first, arguments.device), root or index
-    if arguments.jobs < 0:
-        raise ValueError(f"--jobs must be at least 0, got {arguments.jobs}")
-    settings = Settings(
+    return Settings(
         models,
         index,
         root,
@@ -63,7 +72,6 @@ def run(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         batch=arguments.batch,
     )
-    serve(settings, arguments.host, arguments.port)
 
 
 def _server() -> Callable[[Settings, str, int], None]:

@@ -21,11 +21,13 @@ from omni.interface import Omni
 from omni.items import to_picture
 from omni.pipeline.synthetic import make_samples
 from omni.pretrained import digest
+from omni.preview import write_preview
 from omni.search.index import Index
 from omni.search.reading import embed, look
 from omni.serve.app import create
 from omni.serve.server import live
 from omni.serve.settings import Settings
+from omni.training.manifest import folder_name
 from tests.serve.audit import watch, watched
 
 
@@ -99,8 +101,12 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def service(tiny_run: Path, index: Path, things: Path, log: Path) -> Iterator[Service]:
+def service(
+    tiny_run: Path, tiny_model: Omni, index: Path, things: Path, log: Path
+) -> Iterator[Service]:
     """Of the tiny run and the index, without a key; all of it is watched but this thread."""
+    complete = (s for s in make_samples("test", 40) if None not in (s.image, s.audio, s.text))
+    write_preview(tiny_model, [*islice(complete, 2)], tiny_run / "preview" / folder_name(150))
     models = {"tiny": str(tiny_run)}
     app = create(Settings(models, index, things, runs=tiny_run.parent, jobs=1, seconds=20))
     watch(log, all_threads=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from axe_selenium_python import Axe
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -40,9 +41,16 @@ class Page:
         self.driver.get(f"{self.url}/#{tab}" if tab else self.url)
 
     def one(self, selector: str) -> WebElement:
-        return WebDriverWait(self.driver, 60).until(
-            lambda driver: next(iter(driver.find_elements(By.CSS_SELECTOR, selector)), None)
-        )
+        try:
+            return WebDriverWait(self.driver, 60).until(
+                lambda driver: next(iter(driver.find_elements(By.CSS_SELECTOR, selector)), None)
+            )
+        except TimeoutException:
+            shown, told = (
+                self.driver.find_element(By.TAG_NAME, "body"),
+                self.driver.get_log("browser"),
+            )
+            raise AssertionError(f"no {selector} in:\n{shown.text}\n{told}") from None
 
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)

@@ -7,15 +7,40 @@ const PAUSE = 2000; // milliseconds between two looks at what is at work
 const WIDTH = 240, HEIGHT = 80; // of a curve
 const byId = (id) => document.getElementById(id);
 const work = byId("work");
+const overview = byId("runs-status");
 const form = work.querySelector("form");
 const log = byId("log");
 let timer = null;
+let turn = 0; // of those who look, only the last looks again
 let shown = null; // the job whose log is shown, and how much of it is
 let known = ""; // what the lists show, so that they are drawn anew only when it changes
 
-/** Shows what there is, and follows it. */
+/** Shows what there is, and follows it, also where the service does not answer for a while. */
 export async function showRuns() {
+  hideRuns();
+  const mine = turn;
+  await attempt(overview, look);
+  if (mine === turn) timer = setTimeout(showRuns, PAUSE);
+}
+
+export function hideRuns() {
   clearTimeout(timer);
+  turn += 1;
+}
+
+/** Does something, and says what is wrong where it cannot be done. */
+async function attempt(status, what) {
+  let told = "";
+  try {
+    await what();
+  } catch (error) {
+    told = error.message;
+  }
+  status.textContent = told;
+  status.classList.toggle("wrong", told !== "");
+}
+
+async function look() {
   const { runs } = await ask("v1/runs");
   const { jobs, offers } = await ask("v1/jobs").catch(() => ({}));
   work.hidden = !jobs;
@@ -31,11 +56,6 @@ export async function showRuns() {
     }
   }
   await follow();
-  timer = setTimeout(showRuns, PAUSE);
-}
-
-export function hideRuns() {
-  clearTimeout(timer);
 }
 
 const cell = (...children) => make("td", {}, ...children);
@@ -44,7 +64,9 @@ const when = (seconds) => new Date(seconds * 1000).toLocaleString([], { dateStyl
 
 function runRow({ name, step, time, report }) {
   const open = make("button", { type: "button", textContent: name });
-  open.addEventListener("click", () => showRun(name));
+  open.addEventListener("click", () => showRun(name).catch(({ message }) => {
+    byId("run").replaceChildren(make("p", { className: "status wrong", textContent: message }));
+  }));
   const link = report && make("a", {
     href: `v1/runs/${name}/report`, target: "_blank", rel: "noopener", textContent: `report of ${name}`,
   });
@@ -103,7 +125,7 @@ function jobRow(job) {
     log.textContent = "";
     log.hidden = false;
     log.focus();
-    follow();
+    showRuns();
   });
   const end = ["queued", "running"].includes(state) && make("button", { type: "button", textContent: `Cancel ${id}` });
   if (end) end.addEventListener("click", () => act(() => call(`v1/jobs/${id}`, undefined, "DELETE")));
@@ -140,14 +162,7 @@ function choose() {
 }
 
 async function act(what) {
-  const status = work.querySelector(".status");
-  try {
-    await what();
-    status.textContent = "";
-  } catch (error) {
-    status.textContent = error.message;
-  }
-  status.classList.toggle("wrong", status.textContent !== "");
+  await attempt(work.querySelector(".status"), what);
   await showRuns();
 }
 
