@@ -61,7 +61,7 @@ class TextConfig:
     """folder or hub name of a transformers encoder that takes the place of `encoder`, with its
     weights, and reads by its own tokenizer"""
     vocab_size: int = 800
-    """tokens of what is written and, without a pretrained encoder, of what is read"""
+    """tokens of what is written and, without a pretrained encoder, of what is read; 0: letters"""
     max_tokens: int = 20
     ngrams: int = 16_384
     """rows of the encoder's table for runs of tokens; beside a pretrained one, of letters"""
@@ -114,7 +114,7 @@ class DataConfig:
     foreign: float = 0.5
     """share of samples without speech whose text is taken in another language than English"""
     translated: float = 0.0
-    """share of recordings whose text comes in another language as well, to be found and written"""
+    """share of recordings whose text comes in another language as well, to be found"""
     languages: tuple[str, ...] = ()
     """of those others; none: all that there are"""
     language_alpha: float = 0.0
@@ -197,7 +197,7 @@ class TrainConfig:
     deterministic: bool = False
     """the same bits for any number of processes that times `accumulate` gives the same"""
     threads: int = 0
-    """CPU threads; 0 takes every core that this process may use"""
+    """CPU threads; 0 takes $OMP_NUM_THREADS, or every core that this process may use"""
     log_every: int = 10
     save_every: int = 200
     sample_every: int = 200

@@ -73,8 +73,8 @@ def stamps() -> Config:
             flow_draft=0,
             image=replace(c.model.image, encoder="tf_efficientnet_lite0", size=224),
             audio=replace(c.model.audio, max_seconds=3.0),
-            # Letters and pairs of them, so that a word that was never heard can be spelled.
-            text=replace(c.model.text, vocab_size=500, max_tokens=48),
+            # Letters, so that a word that was never heard can be spelled.
+            text=replace(c.model.text, vocab_size=0, max_tokens=64),
         ),
         data=DataConfig(
             path=("data/stamps",),

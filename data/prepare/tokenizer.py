@@ -25,7 +25,7 @@ MIN_SIZE = 256
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the texts are, how many tokens to learn, and where to put them."""
     parser.add_argument("path", type=Path, help="folder of shards")
-    parser.add_argument("--vocab-size", type=int, required=True)
+    parser.add_argument("--vocab-size", type=int, required=True, help="0: letters alone")
     parser.add_argument("--split", default="train")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"PATH/{NAME}")
 
@@ -37,10 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not languages:
         raise ValueError(f"no sample of {dataset.name} has a text")
     smallest = MIN_SIZE + 2 + len(languages)  # padding, end, and one a language
-    if arguments.vocab_size < smallest:
+    if 0 != arguments.vocab_size < smallest:
         raise ValueError(
-            f"--vocab-size must be at least {smallest} for {len(languages)} languages, "
-            f"got {arguments.vocab_size}"
+            f"--vocab-size must be at least {smallest} for {len(languages)} languages, or 0 for "
+            f"letters, got {arguments.vocab_size}"
         )
     texts = (text for _, text in _texts(dataset, "training"))
     tokenizer = Tokenizer.train(texts, languages, arguments.vocab_size)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path
+from unicodedata import normalize
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,7 @@ SPECIAL = ["<pad>", "<end>"]
 
 
 class Tokenizer:
-    """Byte-level BPE for any script, with one token a language that says what to write.
+    """Byte-level BPE for any script, or letters, with one token a language that says what to write.
 
     Attributes:
         reader: gives what the text encoder reads: the same, or the tokenizer of a pretrained one.
@@ -47,12 +48,17 @@ class Tokenizer:
 
     @staticmethod
     def train(texts: Iterable[str], languages: Iterable[str], vocab_size: int) -> "Tokenizer":
-        """Learns the merges from `texts`; the same texts in the same order give the same tokens."""
+        """Learns the merges from `texts`; the same texts in the same order give the same tokens.
+
+        A `vocab_size` of 0 merges nothing: the tokens are the letters of the texts.
+        """
+        special = [*SPECIAL, *(f"<{language}>" for language in sorted(set(languages)))]
+        if not vocab_size:
+            return Tokenizer(_spell(texts, special))
         fast = FastTokenizer(models.BPE())
         fast.normalizer = normalizers.NFC()
         fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         fast.decoder = decoders.ByteLevel()
-        special = [*SPECIAL, *(f"<{language}>" for language in sorted(set(languages)))]
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             special_tokens=special,
@@ -135,7 +141,7 @@ class Tokenizer:
             if index == END:
                 break
             kept.append(index)
-        return self.fast.decode(kept, skip_special_tokens=True).strip()
+        return normalize("NFC", self.fast.decode(kept, skip_special_tokens=True)).strip()
 
     def reread(self, ids: Int[Tensor, "N L"]) -> Int[Tensor, "N M"]:
         """Texts that were written, as the encoder reads them; padded after their ends."""
@@ -151,6 +157,21 @@ class Tokenizer:
             known = ", ".join(self.languages)
             raise ValueError(f"language must be one of {known}; got {code!r}")
         return self.languages[code]
+
+
+def _spell(texts: Iterable[str], special: list[str]) -> FastTokenizer:
+    """Letters, and apart from them the accents that they bear; others are spelled in bytes.
+
+    Of a few thousand recordings nobody learns what pieces of words sound like, and letters are few.
+    """
+    letters = sorted({letter for text in texts for letter in normalize("NFD", text)})
+    tokens = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *letters]
+    vocab = {token: i for i, token in enumerate(tokens)}
+    fast = FastTokenizer(models.BPE(vocab, [], byte_fallback=True))
+    fast.normalizer = normalizers.NFD()
+    fast.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    fast.add_special_tokens(special)
+    return fast
 
 
 def rename(token: str, taken: list[str]) -> str:

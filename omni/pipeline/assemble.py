@@ -90,8 +90,7 @@ class Assembler:
             images += sample.image is not None
             samples.append(sample)
         texts, found = self._extra(step, *place)
-        translations = self._translations(picks, samples)
-        texts += [*translations.values()]
+        texts += self._translations(picks, samples)
         # Texts without a partner stay in their language: as candidates others would only confuse.
         foreign = [self.config.foreign] * len(samples) + [0.0] * len(texts)
         picks, samples = picks + [pick for pick, _ in texts], samples + [text for _, text in texts]
@@ -100,8 +99,6 @@ class Assembler:
         samples = [self._choose_text(*row) for row in rows]
         batch = collate(samples, self.tokenizer, self.model, buffers)
         batch = replace(batch, key=torch.from_numpy(draws[:, KEY].view(np.int64)))
-        if translations:
-            batch = _give_captions(batch, [*translations])
         if self.config.shuffled:
             batch = _break_pairs(batch, np.random.default_rng((self.plan.seed, 1, turn)))
         return Made(batch, substituted, faults + found)
@@ -180,11 +177,9 @@ class Assembler:
                 samples.append((pick, sample))
         return samples, faults
 
-    def _translations(
-        self, picks: list[Pick], samples: list[Sample]
-    ) -> dict[int, tuple[Pick, Sample]]:
-        """What some recordings say, in another language: a text alone, by the row of the other."""
-        share, found = self.config.translated, {}
+    def _translations(self, picks: list[Pick], samples: list[Sample]) -> list[tuple[Pick, Sample]]:
+        """What some recordings say, in another language: each a text alone."""
+        share, found = self.config.translated, []
         spoken = [i for i, sample in enumerate(samples) if sample.audio is not None]
         if not (share and spoken):
             return found
@@ -192,7 +187,7 @@ class Assembler:
         for i, row in zip(spoken, draws, strict=True):
             text = self._choose_text(replace(samples[i], image=None, audio=None), row, share)
             if text.language != samples[i].language:
-                found[i] = picks[i], text
+                found.append((picks[i], text))
         return found
 
     def _text(self, pick: Pick) -> Sample:
@@ -242,13 +237,6 @@ def draw_numbers(seed: int, picks: list[Pick]) -> np.ndarray:
     """Numbers of 64 bits [N 4] for each pick, fixed by seed, epoch and sample; `KEY` is its key."""
     table = np.array([(p.source, p.epoch, p.number) for p in picks], np.int64).T
     return mix(seed, np.arange(4), *table[:, :, None])
-
-
-def _give_captions(batch: Batch, rows: list[int]) -> Batch:
-    """The last texts are to be written of samples in these rows, beside what these have."""
-    captions = batch.parts["caption"]
-    given = replace(captions, rows=torch.cat([captions.rows[: -len(rows)], torch.tensor(rows)]))
-    return replace(batch, parts=batch.parts | {"caption": given})
 
 
 def _break_pairs(batch: Batch, rng: np.random.Generator) -> Batch:

@@ -19,6 +19,8 @@ Source = tuple[str, ...]
 """a set of senses that is encoded together"""
 JOINT = (("audio", "image", "text"), ("audio", "text", "image"), ("image", "text", "audio"))
 """two senses together, and the third"""
+TOGETHER = ("joint", "next_token", "image_flow", "audio_flow")
+"""objectives that look at two senses together"""
 PAIRED, DRAWN, SPOKEN, SEVERAL, DROPPING = 10, 11, 12, 13, 14
 """purposes of draws"""
 MATCHED, MASKED = 0.5, 0.25
@@ -52,7 +54,7 @@ class Selection:
         }
         self.asked = _rows(table.written[:, WRITTEN.index("answer")] > 0)
         both = self._shuffled(table.has(*self.joint[:2]), PAIRED)
-        if len(both):
+        if len(both) and any(getattr(weights, name) for name in TOGETHER):
             self.rows[self.joint[:2]] = both[: -(-len(both) // 4)].sort().values  # costs the most
         several = self._shuffled((table.lengths > 0).sum(1) > 1, SEVERAL)
         edges = [round(share * len(several)) for share in (MATCHED, MATCHED + MASKED)]

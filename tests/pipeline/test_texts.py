@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from scipy.stats import chisquare
 
 from omni.batch import Batch
@@ -62,16 +61,7 @@ def test_what_is_said_comes_in_another_language_too_as_a_text_of_the_same_group(
     assert batch.size == 16 + len(said) and len(said) == 8
     assert batch.group[16:].tolist() == batch.group[said].tolist()
     assert [*languages_of(batch).values()][-8:] == [both.language("de")] * 8
-    captions = batch.parts["caption"]  # both are written of the recording
-    assert captions.rows[-8:].tolist() == said.tolist()
-    assert torch.isin(said, captions.rows[:-8]).all()
-    written, lengths = batch.table().written[:, 0], captions.lengths - 1
-    assert (
-        written[said].tolist()
-        == (
-            lengths[-8:] + lengths[torch.searchsorted(captions.rows[:-8].contiguous(), said)]
-        ).tolist()
-    )
+    assert batch.parts["caption"].rows[-8:].tolist() == [*range(16, 24)]  # not of the recordings
     half = Loader(replace(config, translated=0.5), seed=0).batch(0, both, MODEL)
     assert 16 < half.size < 24
 
