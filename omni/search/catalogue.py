@@ -147,8 +147,8 @@ class Catalogue:
         found = self.connection.execute(query, values)
         return np.fromiter((row for (row,) in found), np.int64)
 
-    def describe(self, rows: Sequence[int]) -> dict[int, tuple[int, str, str, dict[str, Any]]]:
-        """Id, name, sense and metadata of the item of each row that has one."""
+    def describe(self, rows: Sequence[int]) -> dict[int, tuple[int, str, str, str]]:
+        """Id, name, sense and metadata, as JSON, of the item of each row that has one."""
         told = {}
         for start in range(0, len(rows), MANY):
             some = rows[start : start + MANY]
@@ -157,7 +157,7 @@ class Catalogue:
                 f" where row in ({', '.join('?' * len(some))})",
                 [int(row) for row in some],
             )
-            told |= {row: (i, name, sense, json.loads(meta)) for row, i, name, sense, meta in found}
+            told |= {row: tuple(rest) for row, *rest in found}
         return told
 
     def find(self, id: int) -> tuple[str, dict[str, Any]] | None:

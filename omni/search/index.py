@@ -3,6 +3,7 @@
 Letters: Q queries, D width.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,7 +26,7 @@ LARGE = 200_000
 """rows from which codes are worth their file: fewer are looked at in some 10 ms"""
 FEW = 20_000
 """rows that are looked at exactly, where a filter leaves no more"""
-CANDIDATES = 1500, 20
+CANDIDATES = 1400, 20
 """that the codes propose: at least, and for each answer"""
 UNIT = 1e-3
 """how far from 1 the length of a vector may be"""
@@ -241,7 +242,7 @@ def _codes() -> "type[Codes]":
 def _hits(found: Iterable[tuple[float, int]], about: dict, k: int) -> list[Hit]:
     hits: dict[int, Hit] = {}
     for score, row in found:
-        if row in about and about[row][0] not in hits:
+        if len(hits) < k and row in about and about[row][0] not in hits:
             item, name, sense, meta = about[row]
-            hits[item] = Hit(item, name, sense, score, meta)
-    return list(hits.values())[:k]
+            hits[item] = Hit(item, name, sense, score, json.loads(meta))
+    return list(hits.values())
