@@ -22,6 +22,7 @@ from omni.config import Config
 from omni.encoding import Encoding
 from omni.items import Audio, Item
 from omni.keep import Keep
+from omni.known import Known
 from omni.modality.image import to_pil
 from omni.modality.text import Tokenizer
 from omni.modality.tower import TextTower
@@ -93,18 +94,31 @@ class Omni(Encoding):
 
         return torch.stack(self._batched(samples, look)).softmax(-1)
 
+    def know(self, pairs: Sequence[tuple[Item, Item]]) -> Known:
+        """Things that belong together, query and item, by which to `retrieve` others."""
+        first, second = (self.embed([*things]) for things in zip(*pairs, strict=True))
+        return Known(first, second, self.network.scale.item())
+
     def retrieve(
-        self, query: Item, gallery: list[Item] | Float[Tensor, "G E"], k: int = 5, rerank: int = 0
+        self,
+        query: Item,
+        gallery: list[Item] | Float[Tensor, "G E"],
+        k: int = 5,
+        rerank: int = 0,
+        known: Known | None = None,
     ) -> list[tuple[int, float]]:
         """The `k` best of a gallery (items, or vectors from `embed`): pairs of index and cosine.
 
-        The `rerank` best are looked at again (see `rerank`). Raises `ValueError` where that is
-        asked for and the gallery is vectors.
+        What is `known` of such things is added to the cosines; the `rerank` best are looked at
+        again (see `rerank`). Raises `ValueError` where the gallery of these is vectors.
         """
         if rerank and isinstance(gallery, Tensor):
             raise ValueError("to be looked at again a gallery must be items, got vectors")
         vectors = gallery if isinstance(gallery, Tensor) else self.embed(gallery)
-        scores = vectors @ self.embed(query)[0]
+        asked = self.embed(query)[:1]
+        scores = (asked @ vectors.T)[0]
+        if known is not None:
+            scores += known.compare(asked, vectors)[0]
         best = scores.topk(min(max(k, rerank), len(scores)))
         indices, scores = best.indices, best.values
         if rerank and not isinstance(gallery, Tensor):

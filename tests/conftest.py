@@ -5,13 +5,17 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock, Timeout
+from PIL import Image
 
 import train
 from omni.config import Config
 from omni.interface import Omni, load
+from omni.items import Audio, to_picture
+from omni.pipeline.synthetic import make_samples
 from omni.presets import PRESETS
 
 
@@ -77,3 +81,13 @@ def tiny_model(tiny_run: Path) -> Omni:
 def asked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that has learned to answer, beside the names of things; it neither draws nor speaks."""
     return trained(tmp_path_factory, "asked")
+
+
+@pytest.fixture(scope="session")
+def triplets() -> tuple[list[Image.Image], list[Audio], list[str]]:
+    """One example of each kind of thing that the tiny model knows."""
+    made = make_samples("test", 120)
+    by_name = {s.text: s for s in made if None not in (s.image, s.audio, s.text)}
+    images = [to_picture(s.image) for s in by_name.values()]
+    sounds = [Audio(s.audio.numpy().astype(np.float32) / 32768, 16_000) for s in by_name.values()]
+    return images, sounds, [*by_name]

@@ -16,18 +16,6 @@ from omni.items import Audio
 from omni.modality.text import PAD
 from omni.objective.matching import CLASSES
 from omni.pipeline.collate import collate
-from omni.pipeline.synthetic import make_samples
-
-WHOLE = [s for s in make_samples("test", 120) if None not in (s.image, s.audio, s.text)]
-
-
-@pytest.fixture(scope="module")
-def triplets() -> tuple[list[Image.Image], list[Audio], list[str]]:
-    """One example of each kind of thing."""
-    by_name = {s.text: s for s in WHOLE}
-    images = [Image.fromarray(s.image.permute(1, 2, 0).numpy()) for s in by_name.values()]
-    sounds = [Audio(s.audio.numpy().astype(np.float32) / 32768, 16_000) for s in by_name.values()]
-    return images, sounds, list(by_name)
 
 
 def recall(queries: torch.Tensor, gallery: torch.Tensor) -> float:

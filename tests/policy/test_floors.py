@@ -18,6 +18,7 @@ FLOORS = [
         "omni.generate",
         "omni.items",
         "omni.keep",
+        "omni.known",
         "omni.lora",
         "omni.pretrained",
         "omni.presets",
