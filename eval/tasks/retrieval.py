@@ -21,6 +21,7 @@ from eval.metrics import Score, exactly, measure
 from eval.protocol import Protocol
 from eval.ranking import DEPTHS, TIE, nearest, ranks
 from omni import Omni
+from omni.batch import Sample
 from omni.known import Known
 
 DIRECTIONS = [(source, target) for source in SENSES for target in SENSES if source != target]
