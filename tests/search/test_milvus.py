@@ -11,7 +11,7 @@ from omni.search import Entry, Hit, Index
 from omni.search.milvus import Milvus
 from tests.search.test_index import WIDTH, entries, unit
 
-pytest.importorskip("milvus_lite", reason="needs pymilvus[milvus_lite]")
+pytest.importorskip("milvus_lite", reason="needs pymilvus[milvus-lite]")
 
 
 @pytest.fixture
