@@ -81,7 +81,7 @@ def test_a_folder_is_searched_by_any_sense_and_by_several(omni, folder, tmp_path
 
 
 def test_a_milvus_finds_what_a_folder_finds(omni, folder, tmp_path) -> None:
-    pytest.importorskip("milvus_lite", reason="needs pymilvus[milvus_lite]")
+    pytest.importorskip("milvus_lite", reason="needs pymilvus[milvus-lite]")
     told = []
     for index in (tmp_path / "index", f"milvus:{tmp_path}/milvus.db"):
         built = omni("build", index, folder)[1][-1]
