@@ -147,7 +147,7 @@ def test_a_tokenizer_is_written_where_it_is_wanted(shards, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--vocab-size", "259"], "must be at least 260 for 2 languages, got 259"),
+        (["--vocab-size", "259"], "at least 260 for 2 languages, or 0 for letters, got 259"),
         (["--vocab-size", "300", "--split", "test"], "splits there: train"),
     ],
 )

@@ -16,7 +16,7 @@ from eval.table import NAME
 from eval.tasks import TASKS
 from omni.config import Config, EvaluateConfig
 from omni.training.evaluation import evaluate
-from tests.eval.browser import look
+from tests.browser import chromium, look
 
 
 @pytest.fixture(scope="module")
@@ -93,17 +93,24 @@ def test_an_untrained_network_scores_chance(run):
     assert 9 < sum(ranks) / len(ranks) < 16  # chance: 12.5 of 24
 
 
-def test_the_report_is_whole_in_a_browser(run, tmp_path):
-    for told in look((run / "report.html").read_text(), tmp_path):
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as driver:
+        yield driver
+
+
+def test_the_report_is_whole_in_a_browser(run, browser):
+    for told in look(browser, run / "report.html"):
         assert told["wrong"] == []
         assert told["pictures"] > 50 and told["sounds"] > 20
 
 
-def test_what_is_wrong_with_a_page_is_seen(tmp_path):
+def test_what_is_wrong_with_a_page_is_seen(browser, tmp_path):
     page = """<html><head></head><body><img alt="of nothing" src="data:image/png;base64,AAAA">
     <audio src="data:audio/wav;base64,AAAA"></audio><div style="width: 2000px">wide</div>
     <script>missing()</script></body></html>"""
-    for told in look(page, tmp_path):
+    (tmp_path / "page.html").write_text(page)
+    for told in look(browser, tmp_path / "page.html"):
         for wrong in ("no picture: of nothing", "no sound", "wider than the window", "not defined"):
             assert any(wrong in one for one in told["wrong"]), wrong
 

@@ -1,7 +1,6 @@
 """The page in headless Chromium: each ability is clicked through and its result looked at."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,18 +14,10 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.browser import chromium
 from tests.serve.conftest import Service
 
 TABS = ("search", "describe", "draw", "speak", "runs")
-OPTIONS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--use-fake-device-for-media-stream",  # a microphone that beeps
-    "--use-fake-ui-for-media-stream",
-)
 
 
 class Page:
@@ -76,18 +67,8 @@ class Page:
 
 @pytest.fixture(scope="module")
 def page(service: Service) -> Iterator[Page]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    browser, driver = next(filter(None, map(shutil.which, names)), None), "chromedriver"
-    if browser is None or shutil.which(driver) is None:
-        pytest.skip(f"needs {driver} and one of {', '.join(names)}")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for option in OPTIONS:
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    started = webdriver.ChromeService(shutil.which(driver))
-    with webdriver.Chrome(options=options, service=started) as opened:
-        yield Page(opened, service)
+    with chromium() as driver:
+        yield Page(driver, service)
 
 
 def test_a_search_by_words_shows_pictures_and_sounds_that_can_be_played(page: Page) -> None:
