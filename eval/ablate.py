@@ -26,7 +26,7 @@ from omni.training.pace import compare_steps
 
 FOLDER = Path("runs/ablate")
 TASKS = ("retrieval", "match", "caption", "transcribe")
-NOT_OBJECTIVES = {"memory", "pairs"}
+NOT_OBJECTIVES = {"memory", "pairs", "word_dropout"}
 SWITCHED_ON = 0.25
 """weight of an objective that is off in the preset"""
 FIGURES = {

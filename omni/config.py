@@ -146,6 +146,9 @@ class LossConfig:
     """hidden tokens of every sense, guessed from the rest of the sample"""
     next_token: float = 0.5
     """from every source of a text"""
+    word_dropout: float = 0.0
+    """share of the tokens before it that are hidden from the text decoder, so that it heeds what it
+    sees and hears (arXiv:1511.06349, section 3.1)"""
     image_flow: float = 1.0
     audio_flow: float = 1.0
     dropping: float = 0.0

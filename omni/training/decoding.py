@@ -18,6 +18,8 @@ UNCONDITIONAL = 0.1
 """share of the items of a flow decoder that learn without a source, for guidance"""
 NOISE, TIME, DROP = 20, 30, 40
 """purposes of draws, to which the number of the sense is added"""
+WORDS = 50
+"""the same of the tokens that are hidden from the text decoder"""
 
 
 def next_token(step: MicroBatch, source: Source) -> dict[str, Tensor]:
@@ -27,7 +29,7 @@ def next_token(step: MicroBatch, source: Source) -> dict[str, Tensor]:
     captions = step.batch.parts.get("caption") or step.network.blank("text", step.device)
     captions = captions[at_least_one(torch.isin(captions.rows, mine).nonzero()[:, 0])]
     place = torch.searchsorted(rows, captions.rows).clamp(max=max(len(rows) - 1, 0))
-    loss = _written(step, step.fused[source].tokens[place], captions.data, "caption", everywhere)
+    loss = _written(step, step.fused[source].tokens[place], captions, "caption", everywhere)
     return {f"next_token/{'+'.join(source)}": loss * bool(len(mine))}
 
 
@@ -44,18 +46,24 @@ def answer(step: MicroBatch) -> dict[str, Tensor]:
         item = items[:, SENSES.index(sense)]
         tokens = step.tokens[sense][item.clamp(min=0)]
         sequence.append(Tokens(tokens.x, tokens.mask & (item >= 0)[:, None]))
-    ids = (step.batch.parts.get("answer") or network.blank("text", step.device)).data
-    loss = _written(step, network.fuse(*sequence).tokens, ids, "answer", step.selection.asked)
+    answers = step.batch.parts.get("answer") or network.blank("text", step.device)
+    loss = _written(step, network.fuse(*sequence).tokens, answers, "answer", step.selection.asked)
     return {"next_token/answer": loss * bool(len(mine))}
 
 
 def _written(
-    step: MicroBatch, memory: Tokens, ids: Tensor, name: str, everywhere: Tensor
+    step: MicroBatch, memory: Tokens, texts: Part, name: str, everywhere: Tensor
 ) -> Tensor:
     """The loss of texts, each after the token of its language, over those of the whole step."""
-    decoder = step.network.text_decoder
+    decoder, ids = step.network.text_decoder, texts.data
     total = int(step.selection.table.written[everywhere, WRITTEN.index(name)].sum())
-    hidden, _ = decoder.hidden(ids[:, :-1], decoder.keys(memory), memory.mask)
+    shown = ids[:, :-1]
+    if share := step.selection.word_dropout:
+        draws = Draws(step.key[texts.rows.clamp(min=0)], WORDS)
+        away = draws.uniform(0, 1, shown.shape[1]) < share
+        away[:, 0] = False  # the language
+        shown = shown.masked_fill(away, PAD)
+    hidden, _ = decoder.hidden(shown, decoder.keys(memory), memory.mask)
     # Most positions are padding: only the others are worth a row of the vocabulary.
     targets = ids[:, 1:]
     present = targets != PAD

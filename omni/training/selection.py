@@ -43,7 +43,7 @@ class Selection:
     def __init__(
         self, table: Table, weights: LossConfig, generator: torch.Generator, progress: float
     ) -> None:
-        self.table = table
+        self.table, self.word_dropout = table, weights.word_dropout
         self.senses = [sense for sense in SENSES if table.has(sense).any()]
         # Ever more steps with pictures as they are: that is what the model will meet.
         self.clean = bool(torch.rand((), generator=generator) < progress)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from omni.batch import SENSES, Batch, Part
 from omni.config import LossConfig
-from omni.modality.text import Tokenizer
+from omni.modality.text import PAD, Tokenizer
 from omni.network import Network
 from omni.pipeline.loader import Loader
 from omni.presets import debug
@@ -119,7 +119,6 @@ def test_any_number_of_micro_batches_makes_the_same_step(
     assert all(loss > 0 for loss in whole[1].values())
     for count in (2, 4, 8):
         parts = step_of(deal(batch, count), tokenizer, memory)
-        print("DIFF", difference(whole, parts))
         assert max(difference(whole, parts)) < TOLERANCE, count
     # Control: what the past adds is far more than the tolerance.
     if remembers:
@@ -161,6 +160,22 @@ def test_what_is_hidden_or_dropped_is_of_the_sample(
         assert len(made.unique()) == len(made)  # no item twice
         for source, rows in dealt.items():
             assert sense not in source and selection.table.has(sense, *source)[rows].all()
+
+
+def test_hidden_words_are_not_read_and_nobody_elses(
+    batch: Batch, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 1 each token is written from the language, its place and what is seen or heard alone."""
+    read = {}
+    for share in (0.0, 0.5, 1.0):
+        loss = replace(CONFIG.loss, word_dropout=share)
+        monkeypatch.setitem(globals(), "CONFIG", replace(CONFIG, loss=loss))
+        whole = step_of([batch], tokenizer)
+        assert max(difference(whole, step_of(deal(batch, 4), tokenizer))) < TOLERANCE, share
+        grad = whole[0].module.network.text_decoder.embedding.weight.grad
+        read[share] = {*grad.any(1).nonzero()[:, 0].tolist()} - {PAD}
+    assert read[1.0] == {*tokenizer.languages.values()} & read[0.0] != set()
+    assert read[1.0] < read[0.5] <= read[0.0]
 
 
 def test_a_micro_batch_may_lack_a_sense(batch: Batch, tokenizer: Tokenizer, past: Kept) -> None:
