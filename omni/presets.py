@@ -93,7 +93,7 @@ def stamps() -> Config:
             next_token=1.5,
             word_dropout=0.3,
         ),
-        train=TrainConfig(steps=1500, save_every=250, sample_every=0),
+        train=TrainConfig(steps=1400, save_every=200, sample_every=0),
     )
 
 
