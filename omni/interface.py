@@ -22,7 +22,7 @@ from omni.config import Config
 from omni.encoding import Encoding
 from omni.items import Audio, Item
 from omni.keep import Keep
-from omni.known import Known
+from omni.known import WEIGHT, Known
 from omni.modality.image import to_pil
 from omni.modality.text import Tokenizer
 from omni.modality.tower import TextTower
@@ -94,10 +94,10 @@ class Omni(Encoding):
 
         return torch.stack(self._batched(samples, look)).softmax(-1)
 
-    def know(self, pairs: Sequence[tuple[Item, Item]]) -> Known:
+    def know(self, pairs: Sequence[tuple[Item, Item]], weight: float = WEIGHT) -> Known:
         """Things that belong together, query and item, by which to `retrieve` others."""
         first, second = (self.embed([*things]) for things in zip(*pairs, strict=True))
-        return Known(first, second, self.network.scale.item())
+        return Known(first, second, self.network.scale.item(), weight)
 
     def retrieve(
         self,

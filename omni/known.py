@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 WEIGHT = 6.0
-"""of what is known beside the contrast's word (docs/log.md has others)"""
+"""of what is known beside the contrast's word, where all that is sought is (docs/log.md)"""
 TOGETHER = 256
 """queries that are compared at once"""
 
@@ -28,12 +28,17 @@ class Known:
     Args:
         first, second: of each pair.
         scale: inverse temperature of the contrast that the vectors are of.
+        weight: of what is known; smaller where much is sought that never was seen.
     """
 
     def __init__(
-        self, first: Float[Tensor, "P E"], second: Float[Tensor, "P E"], scale: float
+        self,
+        first: Float[Tensor, "P E"],
+        second: Float[Tensor, "P E"],
+        scale: float,
+        weight: float = WEIGHT,
     ) -> None:
-        self.first, self.second, self.scale = first, second, scale
+        self.first, self.second, self.scale, self.weight = first, second, scale, weight
 
     def compare(
         self, queries: Float[Tensor, "Q E"], gallery: Float[Tensor, "G E"]
@@ -45,4 +50,4 @@ class Known:
             for some in queries.split(TOGETHER)
         ]
         smallest = torch.finfo(items.dtype).tiny
-        return torch.cat(rows).clamp_min(smallest).log() * (WEIGHT / self.scale)
+        return torch.cat(rows).clamp_min(smallest).log() * (self.weight / self.scale)

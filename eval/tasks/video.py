@@ -63,9 +63,9 @@ def found(
 ) -> Iterator[tuple[str, Score]]:
     """The figures of one model: what it finds, and what it writes."""
     vectors, texts = model.embed(clips), model.embed([*gallery.values()])
-    right = hits(vectors, texts, truth, [*gallery])
+    right = hits(vectors @ texts.T, truth, [*gallery])
     yield "video->text/R@1", measure(right, bench.seed, gallery=len(gallery))
-    right = hits(texts, vectors, [*gallery], truth)
+    right = hits(texts @ vectors.T, [*gallery], truth)
     yield "text->video/R@1", measure(right, bench.seed, gallery=len(truth))
     described = model.generate(clips, to="text", language=LANGUAGE)
     yield "video->text/exact", measure(matches(described, truth), bench.seed)
