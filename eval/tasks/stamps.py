@@ -31,7 +31,7 @@ TOP = 20
 """captions by cosine that are looked at again"""
 BANK = 32
 """recordings that say which captions are likely for anything"""
-KNOWN = 1.0
+KNOWN = 3.0
 """weight of what is known of pictures, where most are of things never met; chosen on `val`"""
 
 
