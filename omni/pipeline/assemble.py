@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omni.batch import SENSES, Batch, Part, Sample
+from omni.batch import SENSES, Batch, Sample
 from omni.config import DataConfig, ModelConfig
 from omni.modality.image import fit
 from omni.modality.text import Tokenizer
@@ -242,13 +242,14 @@ def draw_numbers(seed: int, picks: list[Pick]) -> np.ndarray:
 def _break_pairs(batch: Batch, rng: np.random.Generator) -> Batch:
     """The items of each sense on other samples' rows, for a control that cannot learn a pair.
 
-    What is to be written goes with the texts.
+    What is to be written goes with the texts. Rows stay in order, as everybody expects.
     """
     parts = dict(batch.parts)
-    for sense, part in parts.items():
-        if sense in SENSES:
-            rows = torch.from_numpy(rng.permutation(batch.size)[: len(part.rows)])
-            parts[sense] = Part(part.data, rows, part.lengths)
-            if sense == "text":
-                parts["caption"] = replace(parts["caption"], rows=rows)
+    for sense in SENSES:
+        if sense in parts:
+            count = len(parts[sense].rows)
+            rows = torch.from_numpy(rng.permutation(batch.size)[:count]).sort().values
+            items = torch.from_numpy(rng.permutation(count))
+            for name in (sense, "caption") if sense == "text" else (sense,):
+                parts[name] = replace(parts[name][items], rows=rows)
     return replace(batch, parts=parts, group=torch.arange(batch.size))
