@@ -43,7 +43,7 @@ def tiny(world: str, seed: int = 0) -> Config:
         config,
         model=replace(config.model, text=text, **sizes),
         data=replace(config.data, path=(world,), batch_size=BATCH, extra_texts=BATCH),
-        loss=replace(config.loss, memory=24, masked=0.25, dropping=0.25),
+        loss=replace(config.loss, memory=24, masked=0.25, dropping=0.25, word_dropout=0.25),
         train=replace(config.train, steps=STEPS, warmup=4, seed=seed, deterministic=True, **every),
     )
 
