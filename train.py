@@ -28,7 +28,7 @@ import tyro
 from omni import warm
 from omni.batch import Batch
 from omni.config import Config
-from omni.encoding import pick_device, pick_threads
+from omni.device import autocast, describe, pick_device, pick_dtype, pick_threads
 from omni.interface import Omni
 from omni.modality.text import Tokenizer
 from omni.pipeline.loader import Loader
@@ -54,20 +54,18 @@ from omni.training.state import State, changes
 from omni.training.step import Step
 from omni.training.store import Lock, Store
 
-PREEMPTED = 75
-"""exit status (EX_TEMPFAIL) of a run that was told to stop, and can go on"""
+PREEMPTED = 75  # exit status (EX_TEMPFAIL) of a run that was told to stop, and can go on
 
 
 def main() -> None:
     """Reads the command line and trains."""
-    flags, arguments = {"--resume", "--changed"}, sys.argv[1:]
+    flags, arguments = ("--resume", "--changed"), sys.argv[1:]
     config = tyro.extras.overridable_config_cli(
         {name: (preset.__doc__ or "", preset()) for name, preset in PRESETS.items()},
         args=[argument for argument in arguments if argument not in flags],
     )
     try:
-        run = Path("runs") / config.name
-        finished = train(config, run, "--resume" in arguments, "--changed" in arguments)
+        finished = train(config, Path("runs") / config.name, *(f in arguments for f in flags))
     except ValueError as error:
         sys.exit(f"train.py: {error}")
     sys.exit(0 if finished else PREEMPTED)
@@ -83,6 +81,8 @@ def train(config: Config, run: Path, resume: bool = False, changed: bool = False
     torch.set_num_threads(1 if c.deterministic else c.threads or pick_threads())
     torch.use_deterministic_algorithms(c.deterministic)
     parallel = Parallel(c, pick_device(c.device))
+    if parallel.first:
+        print(describe(c.precision, parallel.device))
     with ExitStack() as stack:
         stack.callback(parallel.close)
         if parallel.first:
@@ -205,12 +205,12 @@ class Training:
     def _step(self, batches: list[Batch]) -> Verdict:
         """One step of the model, if it is sound."""
         config, c, state, parallel = self.config, self.config.train, self.state, self.parallel
-        half = torch.autocast(parallel.device.type, torch.bfloat16, enabled=c.precision == "bf16")
+        half = autocast(c.precision, parallel.device)
         seed = c.seed * 1_000_003 + state.position
         inputs = state.module, batches, parallel, state.past, half, seed, state.step / c.steps
         if self.ideal is None:
             flops = count_flops(lambda: Step(*inputs).backward(), state.network)
-            kind = torch.bfloat16 if c.precision == "bf16" else torch.float32
+            kind = pick_dtype(c.precision, parallel.device)
             # Of matrices that are split by heads the counter sees the whole.
             self.ideal = flops / parallel.sizes[2] / measure_peak(parallel.device, kind)
             forget_peak(parallel.device)

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from omni.config import Config, LossConfig
-from omni.encoding import pick_device, pick_threads
+from omni.device import pick_device, pick_threads
 from omni.presets import PRESETS
 from omni.training.pace import compare_steps
 

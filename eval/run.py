@@ -56,7 +56,7 @@ from eval.tasks import (
 )
 from eval.tasks.answer import SPLIT as ASKED
 from eval.tasks.stamps import SPLITS as STAMP_SPLITS
-from omni.encoding import pick_threads
+from omni.device import pick_threads
 from omni.pipeline.reader import SampleError
 from omni.pretrained import find
 from omni.training.manifest import folder_name

@@ -185,7 +185,7 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     precision: str = "bf16"
-    """bf16 (autocast) or fp32"""
+    """bf16 (autocast, where the device has such arithmetic) or fp32"""
     compile: bool = False
     """torch.compile of each transformer block"""
     recompute: bool = False

@@ -1,6 +1,5 @@
 """Items to what the network makes of them: the half of a model that all verbs share."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from omni.batch import SENSES, Sample, Tokens
 from omni.config import Config
+from omni.device import autocast, pick_device
 from omni.items import Item, num_frames, to_sample
 from omni.modality.text import Tokenizer
 from omni.network import Fused, Network
@@ -17,19 +17,6 @@ from omni.pipeline.collate import collate
 
 CHUNK = 64
 """items that go through the network at once"""
-
-
-def pick_device(name: str) -> torch.device:
-    """A device by name; "auto" is the GPU if there is one."""
-    return torch.device(
-        ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    )
-
-
-def pick_threads() -> int:
-    """As many as $OMP_NUM_THREADS says, or else as there are cores that this process may use."""
-    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(told) if told.isdecimal() and int(told) else len(os.sched_getaffinity(0))
 
 
 class Encoding:
@@ -50,8 +37,7 @@ class Encoding:
 
     def _half(self) -> torch.autocast:
         """What the decoders run in: the precision of the training."""
-        half = self.config.train.precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
+        return autocast(self.config.train.precision, self.device)
 
     def _each(self, samples: list[Sample], make: Callable[[Fused, list[int]], list]) -> list:
         """What is made of each sample, and of its number, in their order."""

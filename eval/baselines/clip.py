@@ -9,8 +9,9 @@ r"""A CLIP (arXiv:2103.00020) that open_clip's own program trains on the picture
 The second trains ours on the very same pairs and on no other sense: --train.steps says how long.
 
 `open_clip_train` runs as it is: its loader, augmentation, model, loss, AdamW and cosine, in bf16
-autocast. How long an epoch takes is measured first; then as many are trained as fill the minutes of
-this process's CPU time, in which nothing counts that runs beside. Chosen for it:
+autocast where the processor has it. How long an epoch takes is measured first; then as many are
+trained as fill the minutes of this process's CPU time, in which nothing counts that runs beside.
+Chosen for it:
 
 - the timm encoder of our preset from scratch, its picture size and its embedding size; a text
   transformer as wide as ours and as deep as our text encoder and shared transformer together, with
@@ -48,6 +49,7 @@ from safetensors.torch import save_file
 from eval.baselines.pairs import TABLE, write_pairs
 from eval.run import main as measure
 from omni.config import ModelConfig
+from omni.device import pick_dtype
 from omni.presets import PRESETS
 
 CONTEXT = 12
@@ -135,7 +137,7 @@ def settings(given: argparse.Namespace) -> list[str]:
         "csv-caption-key": "text",
         "workers": 0,  # the CPU time of others would not be ours
         "device": "cpu",
-        "precision": "amp_bf16",
+        "precision": precision(),
         "batch-size": given.batch_size,
         "lr": given.lr,
         "wd": given.wd,
@@ -149,6 +151,12 @@ def settings(given: argparse.Namespace) -> list[str]:
     }
     pairs = [f"{name}={value}".replace(" ", "") for name, value in changes.items()]
     return words(flags) + (["--aug-cfg", *pairs] if pairs else [])
+
+
+def precision() -> str:
+    """What the program calls the arithmetic in which ours is trained on this processor."""
+    half = pick_dtype("bf16", torch.device("cpu")) == torch.bfloat16
+    return "amp_bf16" if half else "fp32"
 
 
 def words(flags: dict[str, Any]) -> list[str]:

@@ -2,13 +2,13 @@
 
     taskset -c 1 python -m eval.baselines.speed --threads 1
 
-A step is forward, contrast, backward, clipping and update, in bf16 autocast; ours by `Step`, theirs
-by `train_one_epoch` of open_clip's program. Both have the preset's timm encoder, picture size,
-width, heads and batch; theirs a text transformer of as many blocks as our text encoder and shared
-transformer have together, as many rows of embeddings, and texts as long. Ours has CLIP's contrast
-(nothing remembered, no further texts), and its decoders as small as can be: they learn nothing
-here. Pictures come as they are to both. What ours does besides is counted: its pictures go through
-the shared transformer too, and its weights are averaged.
+A step is forward, contrast, backward, clipping and update, in bf16 where the processor has it; ours
+by `Step`, theirs by `train_one_epoch` of open_clip's program. Both have the preset's timm encoder,
+picture size, width, heads and batch; theirs a text transformer of as many blocks as our text
+encoder and shared transformer have together, as many rows of embeddings, and texts as long. Ours
+has CLIP's contrast (nothing remembered, no further texts), and its decoders as small as can be:
+they learn nothing here. Pictures come as they are to both. What ours does besides is counted: its
+pictures go through the shared transformer too, and its weights are averaged.
 
 In turns, who begins changing with the turn, by the processor time of this process: what else the
 machine does hardly counts. Three rows: ours as it is trained (Muon), ours by their AdamW, theirs.
@@ -34,7 +34,7 @@ from open_clip_train.train import train_one_epoch
 from rich.progress import track
 from torch import nn
 
-from eval.baselines.clip import architecture, words
+from eval.baselines.clip import architecture, precision, words
 from eval.baselines.pairs import write_pairs
 from omni.batch import Batch
 from omni.config import Config, LossConfig
@@ -126,7 +126,7 @@ def theirs(config: Config, batch: Batch) -> Contestant:
     one = SimpleNamespace(
         dataloader=Once([images, torch.randint(1, rows, text.shape)]), set_epoch=lambda epoch: None
     )
-    flags = {"precision": "amp_bf16", "grad-clip-norm": 1.0, "device": "cpu"}
+    flags = {"precision": precision(), "grad-clip-norm": 1.0, "device": "cpu"}
     flags["batch-size"] = len(pixels)
     settings = parse_args(words(flags))
     for name, value in ALONE.items():

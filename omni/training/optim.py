@@ -5,6 +5,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from omni.config import TrainConfig
+from omni.device import pick_dtype
 from omni.network import Network
 from omni.training.muon import Muon
 from omni.training.slices import local, mesh_of
@@ -37,9 +38,9 @@ def make_optimizers(network: Network, config: TrainConfig) -> list[Optimizer]:
         {"params": members, "weight_decay": config.weight_decay * decays}
         for (decays, _), members in groups.items()
     ]
-    exact = torch.float32 if config.precision == "fp32" else torch.bfloat16
+    dtype = pick_dtype(config.precision, network.log_scale.device)
     return [
-        Muon([p for p in params if p in hidden], config.lr, config.weight_decay, exact),
+        Muon([p for p in params if p in hidden], config.lr, config.weight_decay, dtype),
         AdamW(settings, lr=config.lr, betas=(0.9, 0.98), fused=True),
     ]
 

@@ -9,6 +9,7 @@ import torch
 
 from omni.batch import Batch
 from omni.config import Config
+from omni.device import autocast
 from omni.pipeline.loader import Loader
 from omni.training.meter import by_part, count_flops, time_calls
 from omni.training.parallel import Parallel
@@ -59,8 +60,8 @@ def make_step(config: Config, device: torch.device) -> tuple[Callable[[], None],
 
 def step_on(state: State, batches: Iterator[Batch]) -> Callable[[], None]:
     """What trains by one step more at every call, on the next of these batches."""
-    c, kind = state.config.train, state.parallel.device.type
-    half = torch.autocast(kind, torch.bfloat16, enabled=c.precision == "bf16")
+    c = state.config.train
+    half = autocast(c.precision, state.parallel.device)
     seeds = count()
 
     def step() -> None:
