@@ -52,18 +52,19 @@ def write(
 
 @torch.no_grad()
 def log_likelihood(
-    network: Network, memory: Tokens, ids: Int[Tensor, "N L"], language: Int[Tensor, "N"]
+    network: Network,
+    memory: Tokens,
+    which: Int[Tensor, "N"],
+    ids: Int[Tensor, "N L"],
+    language: Int[Tensor, "N"],
 ) -> Float[Tensor, "N"]:
     """How likely the text decoder finds texts, padded after their ends: the logarithm.
 
-    Each has a memory of its own, or all have one.
+    `which` of the memories each is about: what is attended to is computed once for each of them.
     """
     decoder, inputs = network.text_decoder, torch.cat([language[:, None], ids[:, :-1]], 1)
-    keys = [
-        (k.expand(len(ids), *k.shape[1:]), v.expand(len(ids), *v.shape[1:]))
-        for k, v in decoder.keys(memory)
-    ]
-    x, _ = decoder.hidden(inputs, keys, memory.mask.expand(len(ids), -1))
+    keys = [(k[which], v[which]) for k, v in decoder.keys(memory)]
+    x, _ = decoder.hidden(inputs, keys, memory.mask[which])
     rows, places = (ids != PAD).nonzero(as_tuple=True)  # a vocabulary of logits for each of them
     logits, tokens = decoder.head(x[rows, places]).float(), ids[rows, places]
     each = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)
@@ -84,8 +85,8 @@ def choose(
     starts, _ = decoder(languages[: len(memory.x), None], decoder.keys(memory), memory.mask)
     shortlists = starts[:, 0, choices[:, 0]].topk(min(SHORTLIST, len(choices))).indices
     for i, few in enumerate(shortlists):
-        own = memory[i : i + 1]
-        likely = log_likelihood(network, own, choices[few], languages[: len(few)])
+        own = few.new_full((len(few),), i)
+        likely = log_likelihood(network, memory, own, choices[few], languages[: len(few)])
         best.append(int(few[likely.argmax()]))
     return best
 

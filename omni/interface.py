@@ -159,12 +159,13 @@ class Omni(Encoding):
         if None in heard:
             raise ValueError("a bank must hold no text: it stands for what texts are likely for")
         pairs = [(a, b) if ids[a] is None else (b, a) for a, b in pairs]
-        log_p = self._log_likelihood([(memories[a], ids[b]) for a, b in pairs], code)
+        log_p = self._log_likelihood(pairs, memories, ids, code)
         weight = torch.full((len(pairs),), LIKELIHOOD)
         # Of a query's own text the average is the same for all candidates.
         known = sorted({text for _, text in pairs if text >= len(queries)}) if heard else []
         if known:
-            usual = self._log_likelihood([(m, ids[text]) for text in known for m in heard], code)
+            asked = [(m, text) for text in known for m in range(len(heard))]
+            usual = self._log_likelihood(asked, heard, ids, code)
             usual = usual.view(len(known), -1).logsumexp(1) - math.log(len(heard))
             place = {text: i for i, text in enumerate(known)}
             rows = [i for i, (_, text) in enumerate(pairs) if text in place]
@@ -173,18 +174,23 @@ class Omni(Encoding):
         return cosines + (weight * log_p).view(cosines.shape) / self.network.scale.item()
 
     def _log_likelihood(
-        self, pairs: list[tuple[Tokens | None, Int[Tensor, "L"] | None]], code: int
+        self,
+        pairs: list[tuple[int, int]],
+        memories: Sequence[Tokens | None],
+        texts: Sequence[Int[Tensor, "L"] | None],
+        code: int,
     ) -> Float[Tensor, "P"]:
-        """How likely each text is for what it comes with: the logarithm."""
+        """How likely texts are for memories, pairs of a number of each: the logarithm."""
 
         def score(start: int) -> Tensor:
             some = pairs[start : start + PAIRS]
-            memory = stack([tokens for tokens, _ in some if tokens is not None])
-            texts = [ids for _, ids in some if ids is not None]
-            ids = pad_sequence(texts, batch_first=True).to(self.device)
-            languages = torch.full((len(some),), code, device=self.device)
+            used, which = torch.tensor([m for m, _ in some]).unique(return_inverse=True)
+            memory = stack([tokens for m in used.tolist() if (tokens := memories[m]) is not None])
+            written = [ids for _, text in some if (ids := texts[text]) is not None]
+            ids = pad_sequence(written, batch_first=True).to(self.device)
+            inputs = which.to(self.device), ids, torch.full_like(ids[:, 0], code)
             with self._half():
-                return sampling.log_likelihood(self.network, memory, ids, languages).cpu()
+                return sampling.log_likelihood(self.network, memory, *inputs).cpu()
 
         return torch.cat([*self.spread(score, range(0, len(pairs), PAIRS))])
 

@@ -67,9 +67,9 @@ def test_what_is_chosen_is_the_likeliest_whatever_is_beside_it(
     for one in few:
         (memory,) = model._each(model._samples(one), lambda fused, _: [fused.tokens])
         language = torch.full((len(ids),), model.tokenizer.language("en"))
-        every = memory[torch.zeros(len(ids), dtype=torch.long)]
-        likely = sampling.log_likelihood(network, every, ids, language)
-        alone = sampling.log_likelihood(network, memory, ids, language)
+        first, each = torch.zeros(len(ids), dtype=torch.long), torch.arange(len(ids))
+        likely = sampling.log_likelihood(network, memory[first], each, ids, language)
+        alone = sampling.log_likelihood(network, memory, first, ids, language)
         torch.testing.assert_close(likely, alone)
         expected.append(texts[int(likely.argmax())])
     assert model.answer(few, texts) == expected

@@ -2,9 +2,9 @@
 
 Galleries are the captions of a split in one language, each once; an answer is right if it is the
 caption, whichever stamp it is of. `test` holds stamps that training never met; `held` recordings
-of stamps that training knows, whose name in that language it has never heard. The best captions of
-what is said are re-ranked by what the text decoder hears in it and not in other recordings; a
-caption in another language by way of what the texts of training say for it in the language spoken.
+of stamps that training knows, whose name in that language it has never heard. Recordings and
+captions are re-ranked by what the text decoder hears in a recording and not in others; a caption in
+another language by way of what the texts of training say for it in the language spoken.
 Pictures are found once more by what pictures and captions of training are like.
 """
 
@@ -20,15 +20,13 @@ from eval.corpus import choose, picture, recording
 from eval.embedder import Embedder
 from eval.metrics import Score, exactly, measure
 from eval.protocol import Protocol
-from eval.ranking import TIE, nearest
+from eval.ranking import TIE
 from omni.batch import Sample
 from omni.known import Known
 
 SPLITS = ("test", "held")
 LARGE = ("fr", "ru", "ca", "ro", "bg", "es")
 """the languages with about nine recordings for ten stamps"""
-TOP = 20
-"""captions by cosine that are looked at again"""
 BANK = 32
 """recordings that say which captions are likely for anything"""
 KNOWN = 3.0
@@ -97,13 +95,19 @@ def found(
 def heard_again(
     bench: Bench, split: str, spoken_in: str, samples: list[Sample], language: str
 ) -> Iterator[tuple[str, Score]]:
-    """`found`, re-ranked with a bank of training recordings, if what is spoken can be written."""
+    """`both_ways`, re-ranked with a bank of training recordings, if what is spoken can be written.
+
+    All captions are looked at, of all recordings. In another language than is spoken they are
+    sought and do not seek.
+    """
     if spoken_in not in bench.omni.tokenizer.languages:
         return
     gallery = captions(samples, language)
     bank = choose(of(bench.corpus.train, "speech", spoken_in), BANK, bench.seed)
     heard, usual = ([*map(recording, some)] for some in (samples, bank))
-    source, told = f"audio-{spoken_in}", f"of the best {TOP}; bank of {len(bank)} recordings"
+    truth, told = [caption(s, language) for s in samples], f"bank of {len(bank)} recordings"
+    source, size = f"audio-{spoken_in}", len(gallery)
+    everything = torch.arange(size).expand(len(samples), size)
     if language != spoken_in:
         told += f"; by way of captions of train in {spoken_in}"
     for prefix, model in (("", bench.omni), ("untrained/", bench.fresh)):
@@ -111,12 +115,14 @@ def heard_again(
         if language != spoken_in:
             texts = translated(bench, model, texts, language, spoken_in)
         queries = embed(bench, model, split, source, samples)
-        cosines, best = nearest(queries, model.embed(texts), TOP)
-        scores = model.rerank([*heard], [*texts], best, cosines, spoken_in, [*usual])
-        whole = torch.full((len(samples), len(texts)), -torch.inf).scatter(1, best, scores)
-        hit = hits(whole, [caption(sample, language) for sample in samples], [*gallery])
-        name = f"{prefix}{split}/stamps/reranked {source}->text-{language}/R@1"
-        yield name, measure(hit, bench.seed, gallery=len(texts), protocol=told)
+        cosines = queries @ model.embed(texts).T
+        scores = model.rerank([*heard], [*texts], everything, cosines, spoken_in, [*usual])
+        name, hit = f"{prefix}{split}/stamps/reranked", hits(scores, truth, [*gallery])
+        there, back = f"{source}->text-{language}", f"text-{language}->{source}"
+        yield f"{name} {there}/R@1", measure(hit, bench.seed, gallery=size, protocol=told)
+        if language == spoken_in:
+            hit, size_back = hits(scores.T, [*gallery], truth), len(truth)
+            yield f"{name} {back}/R@1", measure(hit, bench.seed, gallery=size_back, protocol=told)
 
 
 def translated(
