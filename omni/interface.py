@@ -141,37 +141,26 @@ class Omni(Encoding):
 
         The text decoder says how likely the text of one is for the other; the logarithm, with a
         weight of `LIKELIHOOD` and in units of the inverse temperature, is added to the cosine.
-        Some texts are likely whatever is seen or heard: with a `bank` of items, other than queries
-        and gallery, only what a text is likelier than it is on average for these counts, with a
-        weight of `GAIN` (a bank of queries as in arXiv:2112.12777, for pointwise information).
-        Each item is encoded once. Raises `ValueError` unless either query or candidate, and not
-        both, holds a text.
+        Some texts are likely whatever is seen or heard, and of some recordings anything is: with a
+        `bank` of other queries, only what is likelier of a candidate than it is on average for
+        these counts, with a weight of `GAIN` (arXiv:2112.12777, for pointwise information).
+        Each item is encoded once. Raises `ValueError` unless of a candidate and what asks for it
+        one and not both holds a text.
         """
-        samples, code = self._samples([*queries, *gallery]), self.tokenizer.language(language)
+        samples = self._samples([*queries, *gallery, *bank])
         memories = self._memories(samples)
-        heard = self._memories(self._samples([*bank])) if bank else []
         ids = [None if sample.text is None else self._ids(sample.text) for sample in samples]
         pairs = [(q, len(queries) + g) for q, row in enumerate(candidates.tolist()) for g in row]
-        for q, g in pairs:
-            if (ids[q] is None) == (ids[g] is None):
-                told = "either query or candidate must hold a text to be re-ranked"
-                raise ValueError(f"{told}; {'neither does' if ids[q] is None else 'both do'}")
-        if None in heard:
-            raise ValueError("a bank must hold no text: it stands for what texts are likely for")
-        pairs = [(a, b) if ids[a] is None else (b, a) for a, b in pairs]
+        code, weight = self.tokenizer.language(language), LIKELIHOOD
         log_p = self._log_likelihood(pairs, memories, ids, code)
-        weight = torch.full((len(pairs),), LIKELIHOOD)
-        # Of a query's own text the average is the same for all candidates.
-        known = sorted({text for _, text in pairs if text >= len(queries)}) if heard else []
-        if known:
-            asked = [(m, text) for text in known for m in range(len(heard))]
-            usual = self._log_likelihood(asked, heard, ids, code)
-            usual = usual.view(len(known), -1).logsumexp(1) - math.log(len(heard))
-            place = {text: i for i, text in enumerate(known)}
-            rows = [i for i, (_, text) in enumerate(pairs) if text in place]
-            log_p[rows] -= usual[[place[pairs[i][1]] for i in rows]]
-            weight[rows] = GAIN
-        return cosines + (weight * log_p).view(cosines.shape) / self.network.scale.item()
+        if bank:
+            looked_at, place = torch.tensor([g for _, g in pairs]).unique(return_inverse=True)
+            others = range(len(queries) + len(gallery), len(samples))
+            asked = [(b, g) for g in looked_at.tolist() for b in others]
+            usual = self._log_likelihood(asked, memories, ids, code).view(-1, len(bank))
+            log_p -= (usual.logsumexp(1) - math.log(len(bank)))[place]
+            weight = GAIN
+        return cosines + weight * log_p.view(cosines.shape) / self.network.scale.item()
 
     def _log_likelihood(
         self,
@@ -180,7 +169,12 @@ class Omni(Encoding):
         texts: Sequence[Int[Tensor, "L"] | None],
         code: int,
     ) -> Float[Tensor, "P"]:
-        """How likely texts are for memories, pairs of a number of each: the logarithm."""
+        """How likely the text of one of two items is for the other: the logarithm."""
+        for a, b in pairs:
+            if (texts[a] is None) == (texts[b] is None):
+                told = "of a candidate and what asks for it one must hold a text to be re-ranked"
+                raise ValueError(f"{told}; {'neither does' if texts[a] is None else 'both do'}")
+        pairs = [(a, b) if texts[a] is None else (b, a) for a, b in pairs]
 
         def score(start: int) -> Tensor:
             some = pairs[start : start + PAIRS]
