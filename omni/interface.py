@@ -141,9 +141,9 @@ class Omni(Encoding):
 
         The text decoder says how likely the text of one is for the other; the logarithm, with a
         weight of `LIKELIHOOD` and in units of the inverse temperature, is added to the cosine.
-        Some texts are likely whatever is seen or heard, and of some recordings anything is: with a
-        `bank` of other queries, only what is likelier of a candidate than it is on average for
-        these counts, with a weight of `GAIN` (arXiv:2112.12777, for pointwise information).
+        Some texts are likely whatever is seen or heard: with a `bank` of other queries only what is
+        likelier of a candidate than it is on average for these counts, with a weight of `GAIN`
+        (a bank of queries as in arXiv:2112.12777, for pointwise information).
         Each item is encoded once. Raises `ValueError` unless of a candidate and what asks for it
         one and not both holds a text.
         """
@@ -175,18 +175,19 @@ class Omni(Encoding):
                 told = "of a candidate and what asks for it one must hold a text to be re-ranked"
                 raise ValueError(f"{told}; {'neither does' if texts[a] is None else 'both do'}")
         pairs = [(a, b) if texts[a] is None else (b, a) for a, b in pairs]
+        written = [ids for _, text in pairs if (ids := texts[text]) is not None]
+        order = torch.tensor([len(ids) for ids in written]).argsort(stable=True)  # little padding
 
-        def score(start: int) -> Tensor:
-            some = pairs[start : start + PAIRS]
-            used, which = torch.tensor([m for m, _ in some]).unique(return_inverse=True)
+        def score(some: Tensor) -> Tensor:
+            chosen = some.tolist()
+            used, which = torch.tensor([pairs[i][0] for i in chosen]).unique(return_inverse=True)
             memory = stack([tokens for m in used.tolist() if (tokens := memories[m]) is not None])
-            written = [ids for _, text in some if (ids := texts[text]) is not None]
-            ids = pad_sequence(written, batch_first=True).to(self.device)
+            ids = pad_sequence([written[i] for i in chosen], batch_first=True).to(self.device)
             inputs = which.to(self.device), ids, torch.full_like(ids[:, 0], code)
             with self._half():
                 return sampling.log_likelihood(self.network, memory, *inputs).cpu()
 
-        return torch.cat([*self.spread(score, range(0, len(pairs), PAIRS))])
+        return torch.cat([*self.spread(score, order.split(PAIRS))])[order.argsort()]
 
     def generate(
         self,

@@ -42,13 +42,11 @@ def stamps(bench: Bench) -> Iterator[tuple[str, Score]]:
         samples = bench.corpus.samples(split)
         for language in LARGE:
             spoken = of(samples, "speech", language)
+            others = [x for x in LARGE if x != language] if split == "held" else []
             yield from both_ways(bench, split, f"audio-{language}", spoken, language)
-            yield from heard_again(bench, split, language, spoken, language)
-            for other in LARGE if split == "held" else ():
-                named = [sample for sample in spoken if other in sample.texts]
-                if other != language:
-                    yield from found(bench, split, f"audio-{language}", named, other)
-                    yield from heard_again(bench, split, language, named, other)
+            for other in others:
+                yield from found(bench, split, f"audio-{language}", having(spoken, other), other)
+            yield from heard_again(bench, split, language, spoken, [language, *others])
     drawn, sounds = (of(bench.corpus.samples("test"), kind, "en") for kind in ("stamp", "sound"))
     yield from both_ways(bench, "test", "image", drawn, "en")
     yield from known_again(bench, "test", drawn, "en")
@@ -58,6 +56,11 @@ def stamps(bench: Bench) -> Iterator[tuple[str, Score]]:
 def of(samples: list[Sample], kind: str, language: str) -> list[Sample]:
     """The samples of one kind in one language."""
     return [s for s in samples if s.meta["kind"] == kind and s.language == language]
+
+
+def having(samples: list[Sample], language: str) -> list[Sample]:
+    """The samples that have a caption in a language."""
+    return [sample for sample in samples if language in sample.texts]
 
 
 def both_ways(
@@ -93,42 +96,45 @@ def found(
 
 
 def heard_again(
-    bench: Bench, split: str, spoken_in: str, samples: list[Sample], language: str
+    bench: Bench, split: str, spoken_in: str, samples: list[Sample], languages: Sequence[str]
 ) -> Iterator[tuple[str, Score]]:
     """`both_ways`, re-ranked with a bank of training recordings, if what is spoken can be written.
 
-    All captions are looked at, of all recordings. In another language than is spoken they are
-    sought and do not seek.
+    All captions are looked at for all recordings. Those in other `languages` than is spoken are
+    sought and do not seek, and stand for what training says for them in the language spoken.
     """
     if spoken_in not in bench.omni.tokenizer.languages:
         return
-    gallery = captions(samples, language)
     bank = choose(of(bench.corpus.train, "speech", spoken_in), BANK, bench.seed)
     heard, usual = ([*map(recording, some)] for some in (samples, bank))
-    truth, told = [caption(s, language) for s in samples], f"bank of {len(bank)} recordings"
-    source, size = f"audio-{spoken_in}", len(gallery)
-    everything = torch.arange(size).expand(len(samples), size)
-    if language != spoken_in:
-        told += f"; by way of captions of train in {spoken_in}"
+    sought = {language: captions(having(samples, language), language) for language in languages}
+    source, told = f"audio-{spoken_in}", f"bank of {len(bank)} recordings"
     for prefix, model in (("", bench.omni), ("untrained/", bench.fresh)):
-        texts = [*gallery.values()]
-        if language != spoken_in:
-            texts = translated(bench, model, texts, language, spoken_in)
-        queries = embed(bench, model, split, source, samples)
-        cosines = queries @ model.embed(texts).T
+        read = {x: translated(bench, model, some, x, spoken_in) for x, some in sought.items()}
+        texts = [*dict.fromkeys(text for some in read.values() for text in some)]
+        cosines = embed(bench, model, split, source, samples) @ model.embed([*texts]).T
+        everything = torch.arange(len(texts)).expand(len(samples), len(texts))
         scores = model.rerank([*heard], [*texts], everything, cosines, spoken_in, [*usual])
-        name, hit = f"{prefix}{split}/stamps/reranked", hits(scores, truth, [*gallery])
-        there, back = f"{source}->text-{language}", f"text-{language}->{source}"
-        yield f"{name} {there}/R@1", measure(hit, bench.seed, gallery=size, protocol=told)
-        if language == spoken_in:
-            hit, size_back = hits(scores.T, [*gallery], truth), len(truth)
-            yield f"{name} {back}/R@1", measure(hit, bench.seed, gallery=size_back, protocol=told)
+        for language, some in sought.items():
+            asking = [i for i, sample in enumerate(samples) if language in sample.texts]
+            truth = [caption(samples[i], language) for i in asking]
+            matrix = scores[asking][:, [texts.index(text) for text in read[language]]]
+            ways = [(f"{source}->text-{language}", hits(matrix, truth, [*some]), some)]
+            if language == spoken_in:
+                back = hits(matrix.T, [*some], truth)
+                ways.append((f"text-{language}->{source}", back, truth))
+            by = "" if language == spoken_in else f"; by way of captions of train in {spoken_in}"
+            for way, hit, gallery in ways:
+                score = measure(hit, bench.seed, gallery=len(gallery), protocol=told + by)
+                yield f"{prefix}{split}/stamps/reranked {way}/R@1", score
 
 
 def translated(
-    bench: Bench, model: Embedder, texts: list[str], language: str, into: str
+    bench: Bench, model: Embedder, texts: dict[str, str], language: str, into: str
 ) -> list[str]:
-    """What training says in another language of that of its captions which each text is nearest."""
+    """Captions in another language: what training says for that of its own nearest to each."""
+    if language == into:
+        return [*texts.values()]
     pairs = {
         caption(sample, language): (sample.texts[language][0], sample.texts[into][0])
         for sample in bench.corpus.train
@@ -136,7 +142,7 @@ def translated(
     }
     known, others = zip(*pairs.values(), strict=True)
     vectors = bench.embed(model, ("train", f"{language} with {into}"), [[*known]])
-    return [others[i] for i in (model.embed([*texts]) @ vectors.T).argmax(1).tolist()]
+    return [others[i] for i in (model.embed([*texts.values()]) @ vectors.T).argmax(1).tolist()]
 
 
 def known_again(
