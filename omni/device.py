@@ -23,7 +23,7 @@ def pick_threads() -> int:
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     """What matrices are multiplied in: bf16 where that is asked for and the device has it.
 
-    A processor without such arithmetic would imitate it, at a hundredth of the speed of fp32
+    A processor without such arithmetic would imitate it, at a sixtieth of the speed of fp32
     (docs/log.md). Raises `ValueError` for a precision that there is not.
     """
     if precision not in PRECISIONS:

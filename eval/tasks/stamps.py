@@ -119,13 +119,13 @@ def heard_again(
             asking = [i for i, sample in enumerate(samples) if language in sample.texts]
             truth = [caption(samples[i], language) for i in asking]
             matrix = scores[asking][:, [texts.index(text) for text in read[language]]]
-            ways = [(f"{source}->text-{language}", hits(matrix, truth, [*some]), some)]
+            ways = [(f"{source}->text-{language}", hits(matrix, truth, [*some]), len(some))]
             if language == spoken_in:
                 back = hits(matrix.T, [*some], truth)
-                ways.append((f"text-{language}->{source}", back, truth))
+                ways.append((f"text-{language}->{source}", back, len(truth)))
             by = "" if language == spoken_in else f"; by way of captions of train in {spoken_in}"
-            for way, hit, gallery in ways:
-                score = measure(hit, bench.seed, gallery=len(gallery), protocol=told + by)
+            for way, hit, size in ways:
+                score = measure(hit, bench.seed, gallery=size, protocol=told + by)
                 yield f"{prefix}{split}/stamps/reranked {way}/R@1", score
 
 
