@@ -81,11 +81,10 @@ def train(config: Config, run: Path, resume: bool = False, changed: bool = False
     torch.set_num_threads(1 if c.deterministic else c.threads or pick_threads())
     torch.use_deterministic_algorithms(c.deterministic)
     parallel = Parallel(c, pick_device(c.device))
-    if parallel.first:
-        print(describe(c.precision, parallel.device))
     with ExitStack() as stack:
         stack.callback(parallel.close)
         if parallel.first:
+            print(describe(c.precision, parallel.device))
             run.mkdir(parents=True, exist_ok=True)
             stack.callback(Lock(run).close)
         try:
