@@ -158,13 +158,17 @@ class Network(nn.Module):
         return self._place(sense, encoder(signal, lengths) if sense == "audio" else encoder(signal))
 
     def encode_frames(self, part: Part, count: int) -> Tokens:
-        """Videos of `count` frames each, one after the other in `part`: their tokens with times."""
-        tokens = self.encode("image", part)
-        time = sequence(count, self.config.width, tokens.x.device).repeat_interleave(
-            tokens.x.shape[1], 0
-        )
-        x = tokens.x.reshape(-1, len(time), self.config.width) + 0.1 * time
-        return Tokens(x, tokens.mask.reshape(-1, len(time)))
+        """Videos of `count` frames each, one after the other in `part`, as a few more tokens than
+        a picture has: each place over all times, and each time over all places.
+
+        As in Video-ChatGPT (arXiv:2306.05424, section 3.1). Of all tokens of all frames there are
+        so many that little is heard of the sound beside them (docs/log.md).
+        """
+        tokens = self.encode("image", part).x
+        x = tokens.view(-1, count, *tokens.shape[1:])
+        time = sequence(count, self.config.width, x.device)
+        x = torch.cat([x.mean(1), x.mean(2) + 0.1 * time], 1)
+        return Tokens(x, x.new_ones(x.shape[:2], dtype=torch.bool))
 
     def hide(self, sense: str, tokens: Tokens, hidden: Bool[Tensor, "N T"]) -> Tokens:
         """The tokens, of which some say no more than where they are."""

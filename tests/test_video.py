@@ -93,6 +93,8 @@ def test_a_video_is_its_frames_in_order_and_its_sound(tiny_model: Omni, tmp_path
     assert (there - back).abs().max() > 1e-4  # time is seen
     between = tiny_model.embed([a, b]).mean(0)
     assert there @ between > 0.7 * between.norm()
+    still, other = tiny_model.embed([Video([a] * 8), b])
+    assert still @ single > 0.9 > other @ single  # where nothing moves it is its picture
     tone = Audio(np.sin(np.arange(8000) / 5).astype(np.float32) / 2, RATE)
     heard = tiny_model.embed([Video([a, b], tone), (Video([a, b]), tone)])
     torch.testing.assert_close(heard[0], heard[1], atol=1e-5, rtol=0)

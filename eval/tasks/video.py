@@ -2,7 +2,8 @@
 
 A clip of two seconds moves over the picture of a stamp while a recording that training never heard
 names it: of stamps that training never met (`test`), and of those that it knows (`held`). The clips
-are files in clips/ beside RUN, written once and read back as any other.
+are files in clips/ beside RUN, written once and read back as any other. They are re-ranked as
+recordings are, by what is likelier for one of them than for clips of training.
 """
 
 import zlib
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 import omni
@@ -18,7 +20,7 @@ from eval.corpus import choose, picture, recording
 from eval.metrics import Score, edits, error_rate, exactly, matches, measure
 from eval.protocol import BEAMS, Protocol, settings
 from eval.ranks import first_alone
-from eval.tasks.stamps import caption, captions, hits, of
+from eval.tasks.stamps import BANK, caption, captions, hits, of
 from omni import Omni
 from omni.batch import Sample
 from omni.items import Item
@@ -39,34 +41,54 @@ def video(bench: Bench) -> Iterator[tuple[str, Score]]:
         decoding=settings("candidates") | {"search": BEAMS},
         limit=bench.limit,
     )
+    _, bank = filmed(bench, "train", "train", BANK)
     for split, of_pictures in (("test", "test"), ("held", "train")):
-        stamps = of(bench.corpus.samples(of_pictures), "stamp", "en")
-        drawn = {sample.meta["stem"]: sample for sample in stamps}
-        spoken = of(bench.corpus.samples(split), "speech", LANGUAGE)
-        samples = choose(spoken, bench.limit, bench.seed)
-        folder = bench.judges.with_name("clips") / split
-        folder.mkdir(parents=True, exist_ok=True)
-        with first_alone():
-            files = [clip(drawn[sample.meta["stem"]], sample, folder) for sample in samples]
-        clips: list[Item] = [*map(omni.read, files)]
+        samples, clips = filmed(bench, split, of_pictures, bench.limit)
         truth = [caption(sample, LANGUAGE) for sample in samples]
+        gallery = captions(samples, LANGUAGE)
         for prefix, model in (("", bench.omni), ("untrained/", bench.fresh)):
-            for name, score in found(bench, model, clips, truth, captions(samples, LANGUAGE)):
+            for name, score in found(bench, model, clips, truth, gallery, bank):
                 yield f"{prefix}{split}/video/{name}", score
         both = {"video->text": len(truth), "text->video": len({*truth})}
         for (name, asked), size in zip(both.items(), reversed(both.values()), strict=True):
             yield f"chance/{split}/video/{name}/R@1", exactly(1 / size, asked, size, bench.seed)
 
 
+def filmed(
+    bench: Bench, split: str, of_pictures: str, limit: int
+) -> tuple[list[Sample], list[Item]]:
+    """Recordings of a split, and the clips in which they name pictures."""
+    stamps = of(bench.corpus.samples(of_pictures), "stamp", "en")
+    drawn = {sample.meta["stem"]: sample for sample in stamps}
+    samples = choose(of(bench.corpus.samples(split), "speech", LANGUAGE), limit, bench.seed)
+    folder = bench.judges.with_name("clips") / split
+    folder.mkdir(parents=True, exist_ok=True)
+    with first_alone():
+        files = [clip(drawn[sample.meta["stem"]], sample, folder) for sample in samples]
+    return samples, [*map(omni.read, files)]
+
+
 def found(
-    bench: Bench, model: Omni, clips: list[Item], truth: list[str], gallery: dict[str, str]
+    bench: Bench,
+    model: Omni,
+    clips: list[Item],
+    truth: list[str],
+    gallery: dict[str, str],
+    bank: list[Item],
 ) -> Iterator[tuple[str, Score]]:
-    """The figures of one model: what it finds, and what it writes."""
-    vectors, texts = model.embed(clips), model.embed([*gallery.values()])
-    right = hits(vectors @ texts.T, truth, [*gallery])
-    yield "video->text/R@1", measure(right, bench.seed, gallery=len(gallery))
-    right = hits(texts @ vectors.T, [*gallery], truth)
-    yield "text->video/R@1", measure(right, bench.seed, gallery=len(truth))
+    """The figures of one model: what it finds, at first and at second sight, and what it writes."""
+    names, texts = [*gallery], [*gallery.values()]
+    cosines = model.embed(clips) @ model.embed([*texts]).T
+    everything = torch.arange(len(texts)).expand(cosines.shape)
+    scores = model.rerank(clips, [*texts], everything, cosines, LANGUAGE, bank)
+    told = f"bank of {len(bank)} clips of train"
+    for look, matrix, protocol in (("", cosines, ""), ("reranked ", scores, told)):
+        for way, hit, size in (
+            ("video->text", hits(matrix, truth, names), len(names)),
+            ("text->video", hits(matrix.T, names, truth), len(truth)),
+        ):
+            score = measure(hit, bench.seed, gallery=size, protocol=protocol)
+            yield f"{look}{way}/R@1", score
     described = model.generate(clips, to="text", language=LANGUAGE)
     yield "video->text/exact", measure(matches(described, truth), bench.seed)
     yield "video->text/CER", measure(edits(described, truth), bench.seed, error_rate)
