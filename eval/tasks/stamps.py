@@ -21,7 +21,9 @@ from eval.embedder import Embedder
 from eval.metrics import Score, exactly, measure
 from eval.protocol import Protocol
 from eval.ranking import TIE
+from omni import Omni
 from omni.batch import Sample
+from omni.items import Item
 from omni.known import Known
 
 SPLITS = ("test", "held")
@@ -113,8 +115,7 @@ def heard_again(
         read = {x: translated(bench, model, some, x, spoken_in) for x, some in sought.items()}
         texts = [*dict.fromkeys(text for some in read.values() for text in some)]
         cosines = embed(bench, model, split, source, samples) @ model.embed([*texts]).T
-        everything = torch.arange(len(texts)).expand(len(samples), len(texts))
-        scores = model.rerank([*heard], [*texts], everything, cosines, spoken_in, [*usual])
+        scores = look_again(model, heard, texts, cosines, spoken_in, usual)
         for language, some in sought.items():
             asking = [i for i, sample in enumerate(samples) if language in sample.texts]
             truth = [caption(samples[i], language) for i in asking]
@@ -127,6 +128,19 @@ def heard_again(
             for way, hit, size in ways:
                 score = measure(hit, bench.seed, gallery=size, protocol=told + by)
                 yield f"{prefix}{split}/stamps/reranked {way}/R@1", score
+
+
+def look_again(
+    model: Omni,
+    queries: Sequence[Item],
+    texts: Sequence[Item],
+    cosines: Float[Tensor, "Q G"],
+    language: str,
+    bank: Sequence[Item],
+) -> Float[Tensor, "Q G"]:
+    """Scores of all texts for each query (`Omni.rerank`)."""
+    everything = torch.arange(len(texts)).expand(cosines.shape)
+    return model.rerank(queries, texts, everything, cosines, language, bank)
 
 
 def translated(

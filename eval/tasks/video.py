@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 import omni
@@ -20,7 +19,7 @@ from eval.corpus import choose, picture, recording
 from eval.metrics import Score, edits, error_rate, exactly, matches, measure
 from eval.protocol import BEAMS, Protocol, settings
 from eval.ranks import first_alone
-from eval.tasks.stamps import BANK, caption, captions, hits, of
+from eval.tasks.stamps import BANK, caption, captions, hits, look_again, of
 from omni import Omni
 from omni.batch import Sample
 from omni.items import Item
@@ -44,12 +43,10 @@ def video(bench: Bench) -> Iterator[tuple[str, Score]]:
     _, bank = filmed(bench, "train", "train", BANK)
     for split, of_pictures in (("test", "test"), ("held", "train")):
         samples, clips = filmed(bench, split, of_pictures, bench.limit)
-        truth = [caption(sample, LANGUAGE) for sample in samples]
-        gallery = captions(samples, LANGUAGE)
         for prefix, model in (("", bench.omni), ("untrained/", bench.fresh)):
-            for name, score in found(bench, model, clips, truth, gallery, bank):
+            for name, score in found(bench, model, samples, clips, bank):
                 yield f"{prefix}{split}/video/{name}", score
-        both = {"video->text": len(truth), "text->video": len({*truth})}
+        both = {"video->text": len(clips), "text->video": len(captions(samples, LANGUAGE))}
         for (name, asked), size in zip(both.items(), reversed(both.values()), strict=True):
             yield f"chance/{split}/video/{name}/R@1", exactly(1 / size, asked, size, bench.seed)
 
@@ -69,18 +66,13 @@ def filmed(
 
 
 def found(
-    bench: Bench,
-    model: Omni,
-    clips: list[Item],
-    truth: list[str],
-    gallery: dict[str, str],
-    bank: list[Item],
+    bench: Bench, model: Omni, samples: list[Sample], clips: list[Item], bank: list[Item]
 ) -> Iterator[tuple[str, Score]]:
     """The figures of one model: what it finds, at first and at second sight, and what it writes."""
-    names, texts = [*gallery], [*gallery.values()]
-    cosines = model.embed(clips) @ model.embed([*texts]).T
-    everything = torch.arange(len(texts)).expand(cosines.shape)
-    scores = model.rerank(clips, [*texts], everything, cosines, LANGUAGE, bank)
+    truth, gallery = [caption(s, LANGUAGE) for s in samples], captions(samples, LANGUAGE)
+    names, texts = [*gallery], list[Item](gallery.values())
+    cosines = model.embed(clips) @ model.embed(texts).T
+    scores = look_again(model, clips, texts, cosines, LANGUAGE, bank)
     told = f"bank of {len(bank)} clips of train"
     for look, matrix, protocol in (("", cosines, ""), ("reranked ", scores, told)):
         for way, hit, size in (
