@@ -18,6 +18,7 @@ from omni.modality import audio, image
 from omni.modality.text import TextDecoder, TextEncoder, Tokenizer
 from omni.modality.tower import AudioTower, TextTower, WhisperMel
 from omni.nn.flow import FlowDecoder
+from omni.nn.lengths import by_length
 from omni.nn.position import grid, sequence
 from omni.nn.transformer import Projection, Transformer, init_weights
 from omni.objective.matching import CLASSES
@@ -208,7 +209,7 @@ class Network(nn.Module):
         does not outweigh a short text.
         """
         mask = torch.cat([tokens.mask for tokens in senses], 1)
-        x = self.shared(torch.cat([tokens.x for tokens in senses], 1), mask)
+        x = by_length(self.shared, torch.cat([tokens.x for tokens in senses], 1), mask)
         parts = x.split([tokens.x.shape[1] for tokens in senses], 1)
         found = [Tokens(p, t.mask).mean() for p, t in zip(parts, senses, strict=True)]
         pooled = sum(there * mean for mean, there in found) / sum(there for _, there in found)

@@ -22,7 +22,7 @@ import train
 from omni.config import Config, TextConfig
 from omni.interface import load
 from omni.modality.text import END, PAD, Tokenizer
-from omni.modality.tower import ALPHABET, LONGEST, TextTower, adopt_tokenizer, spell
+from omni.modality.tower import ALPHABET, BEGINS, LONGEST, TextTower, adopt_tokenizer, spell
 from omni.presets import debug
 
 FROZEN = ("encoders.image.backbone", "encoders.text.encoder", "encoders.audio.encoder")
@@ -160,7 +160,8 @@ def test_what_is_read_and_what_is_written_are_one_file(texts: Path, tmp_path: Pa
 
 def test_a_text_is_spelled_whatever_its_tokens_are() -> None:
     apple, inside = spell("apple"), spell("##apple")
-    assert apple[1:] == inside and apple[2] == apple[3] and apple[0] == spell("red")[0]
+    assert apple[1:] == inside and apple[2] == apple[3] and apple[0] == spell("red")[0] == BEGINS
+    assert BEGINS not in inside
     assert PAD not in apple and max(apple) < ALPHABET
     assert len(spell("x" * 40)) == LONGEST
     torch.manual_seed(0)
@@ -171,6 +172,24 @@ def test_a_text_is_spelled_whatever_its_tokens_are() -> None:
     whole, parts = (tower._spelled(tower.letters[None, ids].long())[0] for ids in ([2], [3, 4, 5]))
     torch.testing.assert_close(whole[0], parts[:2].mean(0))  # three letters each
     assert not whole[0].allclose(parts[0]) and not parts[2].any()
+
+
+def test_a_text_in_scraps_is_spelled_only_and_moves_no_other() -> None:
+    torch.manual_seed(0)
+    settings = json.dumps({"model_type": "bert", "hidden_size": 8, "num_attention_heads": 1})
+    tower = TextTower(TextConfig(encoder=settings, ngrams=64), 9, 16, 2)
+    for i, token in enumerate(("red", "##s", "##m", "a", "x"), 2):
+        tower.letters[i, : len(spell(token))] = torch.tensor(spell(token))
+    words, scraps = [2, 3, 5, END], [5, 3, 4, END]  # "reds a", "asm"
+    ids = torch.tensor([words, scraps, [5, 6, END, PAD], [END, PAD, PAD, PAD]])
+    assert tower.knows(ids).tolist() == [True, False, True, False]
+    before = tower(ids).x
+    spelled = tower._spelled(tower.letters[ids].long())
+    torch.testing.assert_close(before[1], spelled[1])
+    assert not torch.allclose(before[0], spelled[0], atol=1e-2)
+    torch.testing.assert_close(tower(ids[:1]).x[0], before[0])
+    before.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in tower.parameters())
 
 
 @pytest.mark.parametrize(

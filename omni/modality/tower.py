@@ -6,13 +6,12 @@ samples of a recording, D width, M mel bands, F frames.
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from zlib import crc32
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, Int16, Shaped
+from jaxtyping import Bool, Float, Int, Int16
 from tokenizers import Tokenizer as FastTokenizer
 from torch import Tensor, nn
 from transformers import (
@@ -30,14 +29,17 @@ from omni.batch import Tokens
 from omni.config import AudioConfig, TextConfig
 from omni.modality.audio import LogMel, frame_mask
 from omni.modality.text import END, PAD, SPECIAL, TextEncoder, Tokenizer
+from omni.nn.lengths import by_length
 from omni.nn.transformer import Projection
 
-GROUPS = 6
-"""of texts of like length, that are read together"""
 MARKS = "▁Ġ"
 """with which a token begins that begins a word; in WordPiece ## begins one that does not"""
 ALPHABET, LONGEST = 4096, 16
 """rows for letters, which share them by their digest; letters of a token that are read"""
+BEGINS = 1
+"""the row that stands before the letters of a token with which a word begins"""
+SCRAPS = 0.4
+"""share of a text's tokens that are scraps, from which on its script is none that was learned"""
 
 
 class TextTower(nn.Module):
@@ -45,7 +47,8 @@ class TextTower(nn.Module):
 
     To what it makes of a token is added what one of our own reads, letter by letter, in the place
     of the token. A frozen encoder of one language can so be heard in others, of whose words it
-    knows no more than pieces.
+    knows no more than pieces. Texts in scripts that it never learned to read, which its tokenizer
+    has letter by letter, are spelled only.
     """
 
     def __init__(self, config: TextConfig, vocab_size: int, width: int, num_heads: int) -> None:
@@ -101,8 +104,15 @@ class TextTower(nn.Module):
         def encode(x: Tensor, mask: Tensor) -> Tensor:
             return self.encoder(inputs_embeds=x, attention_mask=mask).last_hidden_state
 
-        x = by_length(encode, x, mask)
-        return Tokens(self.project(x) + self._spelled(letters), mask)
+        known = self.knows(ids)[:, None]
+        x = self.project(by_length(encode, x, mask & known)) * known[..., None]
+        return Tokens(x + self._spelled(letters), mask)
+
+    def knows(self, ids: Int[Tensor, "N L"]) -> Bool[Tensor, "N"]:
+        """Texts of whose tokens not too many are scraps, single letters inside words."""
+        letters = self.letters[ids]
+        count, inside = (letters > BEGINS).sum(2), letters[..., 0] > BEGINS
+        return (inside & (count == 1)).sum(1) < SCRAPS * (count > 0).sum(1)
 
     def guess(self, x: Float[Tensor, "K D"]) -> Float[Tensor, "K V"]:
         """Logits of tokens, by its own table of them (tied, as in arXiv:1608.05859)."""
@@ -119,26 +129,6 @@ class TextTower(nn.Module):
         x = x * (flat != PAD)[..., None]
         total = x.new_zeros(*letters.shape[:2], x.shape[2]).scatter_add(1, place, x)
         return total / (letters != PAD).sum(2, keepdim=True).clamp(min=1)
-
-
-def by_length(
-    encode: Callable[[Tensor, Tensor], Tensor],
-    x: Shaped[Tensor, "N L *D"],
-    mask: Bool[Tensor, "N L"],
-) -> Float[Tensor, "N L E"]:
-    """What an encoder makes of padded sequences, those of like length together.
-
-    In a batch of captions in many languages more than half is padding. As many calls whatever the
-    batch is, so that all processes make the same.
-    """
-    lengths, made = mask.sum(1), []
-    order = lengths.argsort(stable=True)
-    for some in order.tensor_split(GROUPS):
-        rows = some if len(some) else order[:1]
-        size = max(1, int(lengths[rows].max()))
-        found = encode(x[rows, :size], mask[rows, :size])[: len(some)]
-        made.append(F.pad(found, (0, 0, 0, x.shape[1] - size)))
-    return torch.cat(made)[order.argsort()]
 
 
 class WhisperMel(nn.Module):
@@ -280,6 +270,8 @@ def adopt_tokenizer(name: str) -> Tokenizer:
 
 
 def spell(token: str) -> list[int]:
-    """Rows of the alphabet for the letters of a token; a mark stands before a word."""
-    letters = token[2:] if token.startswith("##") else "^" + token.lstrip(MARKS)
-    return [1 + crc32(letter.encode()) % (ALPHABET - 1) for letter in letters[:LONGEST]]
+    """Rows of the alphabet for the letters of a token; `BEGINS` stands before a word."""
+    inside = token.startswith("##")
+    letters = token[2:] if inside else token.lstrip(MARKS)
+    rows = [BEGINS + 1 + crc32(letter.encode()) % (ALPHABET - BEGINS - 1) for letter in letters]
+    return (rows if inside else [BEGINS, *rows])[:LONGEST]

@@ -7,6 +7,7 @@ from torch import Tensor
 from omni.batch import SENSES, WRITTEN, Part, Tokens, stack
 from omni.modality.text import PAD
 from omni.nn.draws import Draws
+from omni.nn.lengths import by_length
 from omni.objective.flow import draw_noise, draw_times, flow_loss, noised
 from omni.objective.next_token import next_token_loss
 from omni.training.micro_batch import MicroBatch, at_least_one
@@ -63,10 +64,14 @@ def _written(
         away = draws.uniform(0, 1, shown.shape[1]) < share
         away[:, 0] = False  # the language
         shown = shown.masked_fill(away, PAD)
-    hidden, _ = decoder.hidden(shown, decoder.keys(memory), memory.mask)
+
+    def decode(shown: Tensor, _: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        return decoder.hidden(shown, decoder.keys(Tokens(memory, mask)), mask)[0]
+
     # Most positions are padding: only the others are worth a row of the vocabulary.
     targets = ids[:, 1:]
     present = targets != PAD
+    hidden = by_length(decode, shown, present, memory.x, memory.mask)
     return next_token_loss(decoder.head(hidden[present]), targets[present], total)
 
 
