@@ -74,15 +74,15 @@ def stamps() -> Config:
             flow_draft=0,
             image=replace(c.model.image, encoder="tf_efficientnet_lite0", size=224),
             # The Catalan voice says 30 letters a second: tokens of 25 ms.
-            audio=replace(c.model.audio, max_seconds=3.0, hop=100),
+            audio=replace(c.model.audio, max_seconds=4.0, hop=100),
             # Letters, so that a word that was never heard can be spelled.
             text=replace(c.model.text, vocab_size=0, max_tokens=64),
         ),
         data=DataConfig(
-            # One sample in six a picture: a stamp has nine recordings, but is drawn once.
+            # One sample in four a picture: a stamp has nine recordings, but is drawn once.
             path=("data/stamps", "data/stamps"),
             require=("audio+text", "image+text"),
-            weights=(5.0, 1.0),
+            weights=(3.0, 1.0),
             batch_size=64,
             extra_texts=32,
             foreign=0.2,
@@ -99,7 +99,7 @@ def stamps() -> Config:
             next_token=1.5,
             word_dropout=0.3,
         ),
-        train=TrainConfig(steps=700, save_every=200, sample_every=0),
+        train=TrainConfig(steps=1300, save_every=325, sample_every=0),
     )
 
 

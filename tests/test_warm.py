@@ -174,14 +174,14 @@ def test_a_text_is_spelled_whatever_its_tokens_are() -> None:
     assert not whole[0].allclose(parts[0]) and not parts[2].any()
 
 
-def test_a_text_in_scraps_is_spelled_only_and_moves_no_other() -> None:
+def test_a_text_without_words_is_spelled_only_and_moves_no_other() -> None:
     torch.manual_seed(0)
     settings = json.dumps({"model_type": "bert", "hidden_size": 8, "num_attention_heads": 1})
     tower = TextTower(TextConfig(encoder=settings, ngrams=64), 9, 16, 2)
     for i, token in enumerate(("red", "##s", "##m", "a", "x"), 2):
         tower.letters[i, : len(spell(token))] = torch.tensor(spell(token))
-    words, scraps = [2, 3, 5, END], [5, 3, 4, END]  # "reds a", "asm"
-    ids = torch.tensor([words, scraps, [5, 6, END, PAD], [END, PAD, PAD, PAD]])
+    words, pieces = [5, 2, 5, END], [2, 3, 5, END]  # "a red a", "reds a"
+    ids = torch.tensor([words, pieces, [5, 6, END, PAD], [END, PAD, PAD, PAD]])
     assert tower.knows(ids).tolist() == [True, False, True, False]
     before = tower(ids).x
     spelled = tower._spelled(tower.letters[ids].long())

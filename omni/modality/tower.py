@@ -38,8 +38,6 @@ ALPHABET, LONGEST = 4096, 16
 """rows for letters, which share them by their digest; letters of a token that are read"""
 BEGINS = 1
 """the row that stands before the letters of a token with which a word begins"""
-SCRAPS = 0.4
-"""share of a text's tokens that are scraps, from which on its script is none that was learned"""
 
 
 class TextTower(nn.Module):
@@ -47,8 +45,8 @@ class TextTower(nn.Module):
 
     To what it makes of a token is added what one of our own reads, letter by letter, in the place
     of the token. A frozen encoder of one language can so be heard in others, of whose words it
-    knows no more than pieces. Texts in scripts that it never learned to read, which its tokenizer
-    has letter by letter, are spelled only.
+    knows no more than pieces. Texts in a language that its tokenizer has no words of are spelled
+    only.
     """
 
     def __init__(self, config: TextConfig, vocab_size: int, width: int, num_heads: int) -> None:
@@ -109,10 +107,11 @@ class TextTower(nn.Module):
         return Tokens(x + self._spelled(letters), mask)
 
     def knows(self, ids: Int[Tensor, "N L"]) -> Bool[Tensor, "N"]:
-        """Texts of whose tokens not too many are scraps, single letters inside words."""
+        """Texts of whose letters more than half are in words that are one token."""
         letters = self.letters[ids]
-        count, inside = (letters > BEGINS).sum(2), letters[..., 0] > BEGINS
-        return (inside & (count == 1)).sum(1) < SCRAPS * (count > 0).sum(1)
+        size, first = (letters > BEGINS).sum(2), letters[..., 0]
+        ends = F.pad(first[:, 1:], (0, 1)) <= BEGINS  # what follows is no more of the word
+        return 2 * (size * ((first == BEGINS) & ends)).sum(1) > size.sum(1)
 
     def guess(self, x: Float[Tensor, "K D"]) -> Float[Tensor, "K V"]:
         """Logits of tokens, by its own table of them (tied, as in arXiv:1608.05859)."""
