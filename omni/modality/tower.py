@@ -121,7 +121,7 @@ class TextTower(nn.Module):
         """The mean of what each token's letters are in the whole text; zero where it has none."""
         flat = letters.flatten(1)
         order = (flat == PAD).byte().argsort(dim=1, stable=True)  # letters side by side
-        order = order[:, : int((flat != PAD).sum(1).max())]
+        order = order[:, : max(1, int((flat != PAD).sum(1).max()))]
         flat = flat.gather(1, order)
         x = by_length(lambda ids, _: self.spelling(ids).x, flat, flat != PAD).float()
         place = (order // letters.shape[2])[..., None].expand(x.shape)
