@@ -61,7 +61,7 @@ def demo() -> Config:
 def stamps() -> Config:
     """`python train.py stamps`: Tux Paint's stamps, spoken in nine languages; data/README.md.
 
-    50 minutes of one core with AMX; without bf16 twice as long. No pictures or speech are made.
+    52 minutes of one core with AMX; without bf16 nearly twice. No pictures or speech are made.
     With the weights of others that data/README.md names it reaches what is said there.
     """
     c = demo()
