@@ -118,9 +118,12 @@ class Tokens:
 
     x: Float[Tensor, "N T D"]
     mask: Bool[Tensor, "N T"]
+    gist: Float[Tensor, "N E"] | None = None
+    """what a pretrained encoder says of the whole, on a way of its own to the vector"""
 
     def __getitem__(self, rows: Tensor | slice) -> "Tokens":
-        return Tokens(self.x[rows], self.mask[rows])
+        gist = None if self.gist is None else self.gist[rows]
+        return Tokens(self.x[rows], self.mask[rows], gist)
 
     def mean(self) -> tuple[Float[Tensor, "N D"], Float[Tensor, "N 1"]]:
         """Over the tokens that are present, zero without any; and whether there are any."""

@@ -46,13 +46,13 @@ class Network(nn.Module):
         self.read_size = tokenizer.reader.vocab_size
         width, heads = config.width, config.num_heads
         self.log_mel = audio.LogMel(config.audio)
-        pictures = image.ImageEncoder(config.image, width)
+        pictures = image.ImageEncoder(config.image, width, config.embed_dim)
         sounds = audio_encoder(config.audio, width, heads)
         self.encoders = nn.ModuleDict(
             {
                 "image": pictures,
                 "audio": sounds,
-                "text": text_encoder(config.text, self.read_size, width, heads),
+                "text": text_encoder(config.text, self.read_size, width, heads, config.embed_dim),
             }
         )
         self.projections = nn.ModuleDict(
@@ -165,11 +165,12 @@ class Network(nn.Module):
         As in Video-ChatGPT (arXiv:2306.05424, section 3.1). Of all tokens of all frames there are
         so many that little is heard of the sound beside them (docs/log.md).
         """
-        tokens = self.encode("image", part).x
-        x = tokens.view(-1, count, *tokens.shape[1:])
+        tokens = self.encode("image", part)
+        x = tokens.x.view(-1, count, *tokens.x.shape[1:])
+        gist = None if tokens.gist is None else tokens.gist.view(len(x), count, -1).mean(1)
         time = sequence(count, self.config.width, x.device)
         x = torch.cat([x.mean(1), x.mean(2) + 0.1 * time], 1)
-        return Tokens(x, x.new_ones(x.shape[:2], dtype=torch.bool))
+        return Tokens(x, x.new_ones(x.shape[:2], dtype=torch.bool), gist)
 
     def hide(self, sense: str, tokens: Tokens, hidden: Bool[Tensor, "N T"]) -> Tokens:
         """The tokens, of which some say no more than where they are."""
@@ -199,21 +200,25 @@ class Network(nn.Module):
         position = sequence(tokens.x.shape[1], self.config.width, tokens.x.device)
         kind = self.sense.weight[SENSES.index(sense)]
         # Faint positions: the mean over the tokens, which is the vector, is of what they say.
-        return Tokens(self.projections[sense](tokens.x) + kind + 0.1 * position, tokens.mask)
+        x = self.projections[sense](tokens.x) + kind + 0.1 * position
+        return Tokens(x, tokens.mask, tokens.gist)
 
     def fuse(self, *senses: Tokens) -> Fused:
         """One pass of the shared transformer over one sense or several of the same items.
 
         A sense that an item lacks is masked: absent tokens, never zeros. The vector is made of the
         mean over each sense's tokens, averaged over the senses present, so that a long recording
-        does not outweigh a short text.
+        does not outweigh a short text; and of the gists of those that have one.
         """
         mask = torch.cat([tokens.mask for tokens in senses], 1)
         x = by_length(self.shared, torch.cat([tokens.x for tokens in senses], 1), mask)
         parts = x.split([tokens.x.shape[1] for tokens in senses], 1)
         found = [Tokens(p, t.mask).mean() for p, t in zip(parts, senses, strict=True)]
-        pooled = sum(there * mean for mean, there in found) / sum(there for _, there in found)
-        vector = F.normalize(self.head(pooled).float(), dim=-1)
+        present = sum(there for _, there in found)
+        pooled = sum(there * mean for mean, there in found) / present
+        gists = [(t.gist, there) for t, (_, there) in zip(senses, found, strict=True)]
+        gist = sum(there * one for one, there in gists if one is not None) / present
+        vector = F.normalize(self.head(pooled).float() + gist, dim=-1)
         return Fused(Tokens(x, mask), vector)
 
     def match(self, senses: Mapping[str, Fused]) -> Float[Tensor, "N 5"]:
@@ -284,9 +289,9 @@ def audio_encoder(
 
 
 def text_encoder(
-    config: TextConfig, vocab_size: int, width: int, num_heads: int
+    config: TextConfig, vocab_size: int, width: int, num_heads: int, embed_dim: int
 ) -> TextEncoder | TextTower:
     """Built from a type of model, or from the settings of a pretrained one."""
     if config.encoder.startswith("{"):
-        return TextTower(config, vocab_size, width, num_heads)
+        return TextTower(config, vocab_size, width, num_heads, embed_dim)
     return TextEncoder(config, vocab_size, width, num_heads)

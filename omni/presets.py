@@ -71,6 +71,7 @@ def stamps() -> Config:
         model=replace(
             c.model,
             flow_draft=0,
+            embed_dim=384,  # room for all that MiniLM tells apart
             image=replace(c.model.image, encoder="tf_efficientnet_lite0", size=224),
             # The Catalan voice says 30 letters a second: tokens of 25 ms.
             audio=replace(c.model.audio, max_seconds=4.0, hop=100),
@@ -100,7 +101,7 @@ def stamps() -> Config:
             next_token=1.5,
             word_dropout=0.3,
         ),
-        train=TrainConfig(steps=1000, save_every=250, sample_every=0),
+        train=TrainConfig(steps=850, save_every=225, sample_every=0),
     )
 
 

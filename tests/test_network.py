@@ -7,11 +7,13 @@ from itertools import combinations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from omni.batch import Batch, Tokens
 from omni.config import Config, LossConfig
 from omni.modality.text import Tokenizer
 from omni.network import Network
+from omni.nn.transformer import Gist, init_weights
 from omni.pipeline.loader import Loader
 from omni.presets import PRESETS, debug
 from omni.training.contrast import Kept
@@ -85,6 +87,28 @@ def test_batched_and_padded_equals_single(
             size = int(one.lengths) if sense != "image" else one.data.shape[-1]
             alone.append(network.encode(sense, replace(one, data=one.data[..., :size])))
         torch.testing.assert_close(network.fuse(*alone).vector[0], vectors[i], atol=1e-5, rtol=0)
+
+
+def test_a_gist_counts_beside_what_is_shared_where_its_sense_is_present(
+    network: Network, batch: Batch
+) -> None:
+    torch.manual_seed(3)
+    gist = Gist(16, network.config.embed_dim).apply(init_weights)
+    means = torch.randn(4, 16)
+    gists, index = gist(means), torch.arange(4)
+    expected = F.normalize(F.layer_norm(means, (16,)), dim=1)
+    near = F.normalize(gists, dim=1)
+    torch.testing.assert_close(near @ near.T, expected @ expected.T)  # what is near stays near
+    plain = network.encode("image", batch.parts["image"][index])
+    image = replace(plain, gist=gists)
+    sound = network.encode("audio", batch.parts["audio"][index])
+    both, one = network.fuse(sound, image), network.fuse(image)
+    assert (both.vector - network.fuse(sound, plain).vector).abs().max() > 1e-2
+    assert (one.vector * near).sum(1).min() > 0.7 > (network.fuse(plain).vector * near).sum(1).max()
+    torch.testing.assert_close(one.tokens.x, network.fuse(plain).tokens.x)  # decoders see no gist
+    shut = replace(image, mask=torch.zeros_like(image.mask))
+    torch.testing.assert_close(network.fuse(sound, shut).vector, network.fuse(sound).vector)
+    torch.testing.assert_close(network.fuse(image[index[2:]]).vector, one.vector[2:])
 
 
 def rows_of(batch: Batch, sense: str, network: Network) -> tuple[Tokens, dict[int, int]]:

@@ -166,7 +166,7 @@ def test_a_text_is_spelled_whatever_its_tokens_are() -> None:
     assert len(spell("x" * 40)) == LONGEST
     torch.manual_seed(0)
     settings = json.dumps({"model_type": "bert", "hidden_size": 8, "num_attention_heads": 1})
-    tower = TextTower(TextConfig(encoder=settings, ngrams=64), 9, 16, 2)
+    tower = TextTower(TextConfig(encoder=settings, ngrams=64), 9, 16, 2, 16)
     tower.letters[2, :6], tower.letters[3, :3] = torch.tensor(apple), torch.tensor(apple[:3])
     tower.letters[4, :3] = torch.tensor(inside[2:])
     whole, parts = (tower._spelled(tower.letters[None, ids].long())[0] for ids in ([2], [3, 4, 5]))
@@ -177,13 +177,14 @@ def test_a_text_is_spelled_whatever_its_tokens_are() -> None:
 def test_a_text_without_words_is_spelled_only_and_moves_no_other() -> None:
     torch.manual_seed(0)
     settings = json.dumps({"model_type": "bert", "hidden_size": 8, "num_attention_heads": 1})
-    tower = TextTower(TextConfig(encoder=settings, ngrams=64), 9, 16, 2)
+    tower = TextTower(TextConfig(encoder=settings, ngrams=64), 9, 16, 2, 16)
     for i, token in enumerate(("red", "##s", "##m", "a", "x"), 2):
         tower.letters[i, : len(spell(token))] = torch.tensor(spell(token))
     words, pieces = [5, 2, 5, END], [2, 3, 5, END]  # "a red a", "reds a"
     ids = torch.tensor([words, pieces, [5, 6, END, PAD], [END, PAD, PAD, PAD]])
     assert tower.knows(ids).tolist() == [True, False, True, False]
-    before = tower(ids).x
+    before, gist = tower(ids).x, tower(ids).gist
+    assert gist is not None and gist.any(1).tolist() == [True, False, True, False]
     spelled = tower._spelled(tower.letters[ids].long())
     torch.testing.assert_close(before[1], spelled[1])
     assert not torch.allclose(before[0], spelled[0], atol=1e-2)

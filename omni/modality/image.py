@@ -20,7 +20,7 @@ from torchvision.transforms.v2 import functional as tv
 from omni.batch import Tokens
 from omni.config import ImageConfig
 from omni.nn.draws import Draws
-from omni.nn.transformer import Projection
+from omni.nn.transformer import Gist, Projection
 
 
 def fit(pixels: UInt8[Tensor, "3 H W"], size: int) -> UInt8[Tensor, "3 S S"]:
@@ -92,11 +92,13 @@ def augment(pixels: Float[Tensor, "N 3 H W"], keys: Int[Tensor, "N"]) -> Float[T
 class ImageEncoder(nn.Module):
     """Any timm model that gives feature maps; the last one, row by row, is the sequence."""
 
-    def __init__(self, config: ImageConfig, width: int) -> None:
+    def __init__(self, config: ImageConfig, width: int, embed_dim: int) -> None:
         super().__init__()
         backbone: Any = timm.create_model(config.encoder, features_only=True, out_indices=(-1,))
         self.backbone = backbone
-        self.project = Projection(backbone.feature_info.channels()[-1], width)
+        channels = backbone.feature_info.channels()[-1]
+        self.project = Projection(channels, width)
+        self.gist = Gist(channels, embed_dim) if config.pretrained else None
         self.colours: Any = timm.get_pretrained_cfg(config.encoder) if config.pretrained else None
         """with `mean` and `std` of the colours in 0 ... 1 that pretrained weights are used to"""
         self.cell: int = backbone.feature_info.reduction()[-1]
@@ -109,7 +111,8 @@ class ImageEncoder(nn.Module):
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         features = self.backbone(pixels)[-1]
         x = self.project(rearrange(features, "n c h w -> n (h w) c"))
-        return Tokens(x, x.new_ones(x.shape[:2], dtype=torch.bool))
+        gist = self.gist and self.gist(features.float().mean((2, 3)))
+        return Tokens(x, x.new_ones(x.shape[:2], dtype=torch.bool), gist)
 
     def start_from(self, name: str, pretrained: str) -> None:
         """Takes over weights of the timm model `name`: of a file, or those that timm downloads.

@@ -30,7 +30,7 @@ from omni.config import AudioConfig, TextConfig
 from omni.modality.audio import LogMel, frame_mask
 from omni.modality.text import END, PAD, SPECIAL, TextEncoder, Tokenizer
 from omni.nn.lengths import by_length
-from omni.nn.transformer import Projection
+from omni.nn.transformer import Gist, Projection
 
 MARKS = "▁Ġ"
 """with which a token begins that begins a word; in WordPiece ## begins one that does not"""
@@ -49,7 +49,9 @@ class TextTower(nn.Module):
     only.
     """
 
-    def __init__(self, config: TextConfig, vocab_size: int, width: int, num_heads: int) -> None:
+    def __init__(
+        self, config: TextConfig, vocab_size: int, width: int, num_heads: int, embed_dim: int
+    ) -> None:
         super().__init__()
         settings = read_settings(config.encoder, vocab_size=vocab_size, pad_token_id=PAD)
         self.encoder = AutoModel.from_config(settings, attn_implementation="eager")
@@ -58,6 +60,7 @@ class TextTower(nn.Module):
         hidden = self.encoder.get_input_embeddings().weight.shape[1]
         self.project = Projection(hidden, width)
         self.unproject = Projection(width, hidden)
+        self.gist = Gist(hidden, embed_dim)
         own = replace(config, encoder=TextConfig.encoder)
         self.spelling = TextEncoder(own, ALPHABET, width, num_heads)
         self.blank = nn.Parameter(torch.zeros(hidden))
@@ -103,8 +106,10 @@ class TextTower(nn.Module):
             return self.encoder(inputs_embeds=x, attention_mask=mask).last_hidden_state
 
         known = self.knows(ids)[:, None]
-        x = self.project(by_length(encode, x, mask & known)) * known[..., None]
-        return Tokens(x + self._spelled(letters), mask)
+        x = by_length(encode, x, mask & known)
+        gist = self.gist(Tokens(x, mask).mean()[0]) * known
+        x = self.project(x) * known[..., None]
+        return Tokens(x + self._spelled(letters), mask, gist)
 
     def knows(self, ids: Int[Tensor, "N L"]) -> Bool[Tensor, "N"]:
         """Texts of whose letters more than half are in words that are one token."""

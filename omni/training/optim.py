@@ -7,6 +7,7 @@ from torch.optim import AdamW, Optimizer
 from omni.config import TrainConfig
 from omni.device import pick_dtype
 from omni.network import Network
+from omni.nn.transformer import Gist
 from omni.training.muon import Muon
 from omni.training.slices import local, mesh_of
 
@@ -15,7 +16,8 @@ def make_optimizers(network: Network, config: TrainConfig) -> list[Optimizer]:
     """Muon for linear maps and kernels inside, AdamW for embeddings, last layers and conditions.
 
     What decoders read and write (patches, times, vocabulary) stays with AdamW, as is usual with
-    Muon. Vectors (norms, biases, offsets) do not decay.
+    Muon, and so do the straight ways from pretrained encoders to the vector. Vectors (norms,
+    biases, offsets) do not decay.
     """
     inside = [network.encoders, network.projections, network.shared, network.head]
     inside += [
@@ -26,7 +28,7 @@ def make_optimizers(network: Network, config: TrainConfig) -> list[Optimizer]:
         module.weight: None
         for part in inside
         for module in part.modules()
-        if isinstance(module, nn.Linear | nn.Conv2d)
+        if isinstance(module, nn.Linear | nn.Conv2d) and not isinstance(module, Gist)
     }
     params = [p for p in network.parameters() if p.requires_grad]
     # One kernel takes what lies on one mesh: matrices split by heads are not on that of the rest.
