@@ -4,7 +4,7 @@ Letters: N items of one sense or of one set of senses, T tokens, D width, E retr
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
@@ -200,8 +200,7 @@ class Network(nn.Module):
         position = sequence(tokens.x.shape[1], self.config.width, tokens.x.device)
         kind = self.sense.weight[SENSES.index(sense)]
         # Faint positions: the mean over the tokens, which is the vector, is of what they say.
-        x = self.projections[sense](tokens.x) + kind + 0.1 * position
-        return Tokens(x, tokens.mask, tokens.gist)
+        return replace(tokens, x=self.projections[sense](tokens.x) + kind + 0.1 * position)
 
     def fuse(self, *senses: Tokens) -> Fused:
         """One pass of the shared transformer over one sense or several of the same items.
@@ -216,9 +215,9 @@ class Network(nn.Module):
         found = [Tokens(p, t.mask).mean() for p, t in zip(parts, senses, strict=True)]
         present = sum(there for _, there in found)
         pooled = sum(there * mean for mean, there in found) / present
-        gists = [(t.gist, there) for t, (_, there) in zip(senses, found, strict=True)]
-        gist = sum(there * one for one, there in gists if one is not None) / present
-        vector = F.normalize(self.head(pooled).float() + gist, dim=-1)
+        several = zip(senses, found, strict=True)
+        gists = [there * t.gist for t, (_, there) in several if t.gist is not None]
+        vector = F.normalize(self.head(pooled).float() + sum(gists) / present, dim=-1)
         return Fused(Tokens(x, mask), vector)
 
     def match(self, senses: Mapping[str, Fused]) -> Float[Tensor, "N 5"]:

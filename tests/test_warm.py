@@ -183,7 +183,8 @@ def test_a_text_without_words_is_spelled_only_and_moves_no_other() -> None:
     words, pieces = [5, 2, 5, END], [2, 3, 5, END]  # "a red a", "reds a"
     ids = torch.tensor([words, pieces, [5, 6, END, PAD], [END, PAD, PAD, PAD]])
     assert tower.knows(ids).tolist() == [True, False, True, False]
-    before, gist = tower(ids).x, tower(ids).gist
+    found = tower(ids)
+    before, gist = found.x, found.gist
     assert gist is not None and gist.any(1).tolist() == [True, False, True, False]
     spelled = tower._spelled(tower.letters[ids].long())
     torch.testing.assert_close(before[1], spelled[1])
