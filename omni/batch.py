@@ -118,8 +118,8 @@ class Tokens:
 
     x: Float[Tensor, "N T D"]
     mask: Bool[Tensor, "N T"]
-    gist: Float[Tensor, "N E"] | None = None
-    """what a pretrained encoder says of the whole, on a way of its own to the vector"""
+    gist: Float[Tensor, "N G"] | None = None
+    """what a pretrained encoder says of the whole, which is a part of its own of the vector"""
 
     def __getitem__(self, rows: Tensor | slice) -> "Tokens":
         gist = None if self.gist is None else self.gist[rows]

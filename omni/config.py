@@ -79,6 +79,8 @@ class ModelConfig:
     num_heads: int = 3
     embed_dim: int = 192
     """size of the retrieval vectors"""
+    gist_dim: int = 0
+    """of that, for what pretrained encoders of pictures and texts know by themselves; 0: nothing"""
     flow_width: int = 256
     flow_depth: int = 4
     """blocks of each of the two flow decoders (image, speech)"""

@@ -42,17 +42,19 @@ class Network(nn.Module):
 
     def __init__(self, config: ModelConfig, tokenizer: Tokenizer) -> None:
         super().__init__()
+        if not 0 <= (gist := config.gist_dim) < (size := config.embed_dim):
+            raise ValueError(f"model.gist_dim must be less than embed_dim, {size}, got {gist}")
         self.config = config
         self.read_size = tokenizer.reader.vocab_size
         width, heads = config.width, config.num_heads
         self.log_mel = audio.LogMel(config.audio)
-        pictures = image.ImageEncoder(config.image, width, config.embed_dim)
+        pictures = image.ImageEncoder(config.image, width, gist)
         sounds = audio_encoder(config.audio, width, heads)
         self.encoders = nn.ModuleDict(
             {
                 "image": pictures,
                 "audio": sounds,
-                "text": text_encoder(config.text, self.read_size, width, heads, config.embed_dim),
+                "text": text_encoder(config.text, self.read_size, width, heads, gist),
             }
         )
         self.projections = nn.ModuleDict(
@@ -60,7 +62,7 @@ class Network(nn.Module):
         )
         self.sense = nn.Embedding(len(SENSES), width)
         self.shared = Transformer(width, config.depth, heads)
-        self.head = Projection(width, config.embed_dim, bias=False)
+        self.head = Projection(width, size - gist, bias=False)
         self.log_scale = nn.Parameter(torch.tensor([1 / 0.07]).log())
 
         self.text_decoder = TextDecoder(config.text, tokenizer.vocab_size, width, heads)
@@ -76,7 +78,7 @@ class Network(nn.Module):
         )
         self.matcher = Transformer(width, 1, heads)
         self.matching = nn.Sequential(
-            nn.Linear(len(SENSES) * (config.embed_dim + width), width),
+            nn.Linear(len(SENSES) * (size + width), width),
             nn.GELU(),
             nn.Linear(width, len(CLASSES)),
         )
@@ -207,7 +209,7 @@ class Network(nn.Module):
 
         A sense that an item lacks is masked: absent tokens, never zeros. The vector is made of the
         mean over each sense's tokens, averaged over the senses present, so that a long recording
-        does not outweigh a short text; and of the gists of those that have one.
+        does not outweigh a short text; its last `gist_dim` numbers of the gists of those with one.
         """
         mask = torch.cat([tokens.mask for tokens in senses], 1)
         x = by_length(self.shared, torch.cat([tokens.x for tokens in senses], 1), mask)
@@ -216,9 +218,10 @@ class Network(nn.Module):
         present = sum(there for _, there in found)
         pooled = sum(there * mean for mean, there in found) / present
         several = zip(senses, found, strict=True)
-        gists = [there * t.gist for t, (_, there) in several if t.gist is not None]
-        vector = F.normalize(self.head(pooled).float() + sum(gists) / present, dim=-1)
-        return Fused(Tokens(x, mask), vector)
+        gists = (there * t.gist for t, (_, there) in several if t.gist is not None)
+        gist = sum(gists, pooled.new_zeros(len(pooled), self.config.gist_dim)) / present
+        vector = torch.cat([self.head(pooled).float(), gist], 1)
+        return Fused(Tokens(x, mask), F.normalize(vector, dim=-1))
 
     def match(self, senses: Mapping[str, Fused]) -> Float[Tensor, "N 5"]:
         """Logits of what belongs together (`omni.objective.matching.CLASSES`), each fused alone.
@@ -288,9 +291,9 @@ def audio_encoder(
 
 
 def text_encoder(
-    config: TextConfig, vocab_size: int, width: int, num_heads: int, embed_dim: int
+    config: TextConfig, vocab_size: int, width: int, num_heads: int, gist_dim: int
 ) -> TextEncoder | TextTower:
     """Built from a type of model, or from the settings of a pretrained one."""
     if config.encoder.startswith("{"):
-        return TextTower(config, vocab_size, width, num_heads, embed_dim)
+        return TextTower(config, vocab_size, width, num_heads, gist_dim)
     return TextEncoder(config, vocab_size, width, num_heads)

@@ -71,7 +71,8 @@ def stamps() -> Config:
         model=replace(
             c.model,
             flow_draft=0,
-            embed_dim=384,  # room for all that MiniLM tells apart
+            embed_dim=576,
+            gist_dim=384,  # room for all that MiniLM tells apart
             image=replace(c.model.image, encoder="tf_efficientnet_lite0", size=224),
             # The Catalan voice says 30 letters a second: tokens of 25 ms.
             audio=replace(c.model.audio, max_seconds=4.0, hop=100),

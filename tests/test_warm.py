@@ -22,7 +22,15 @@ import train
 from omni.config import Config, TextConfig
 from omni.interface import load
 from omni.modality.text import END, PAD, Tokenizer
-from omni.modality.tower import ALPHABET, BEGINS, LONGEST, TextTower, adopt_tokenizer, spell
+from omni.modality.tower import (
+    ALPHABET,
+    BEGINS,
+    LONGEST,
+    TextTower,
+    adopt_tokenizer,
+    find_settings,
+    spell,
+)
 from omni.presets import debug
 
 FROZEN = ("encoders.image.backbone", "encoders.text.encoder", "encoders.audio.encoder")
@@ -158,6 +166,22 @@ def test_what_is_read_and_what_is_written_are_one_file(texts: Path, tmp_path: Pa
     assert own.reread(written) is written
 
 
+def test_a_pretrained_encoder_sees_a_text_as_it_was_trained_to(texts: Path) -> None:
+    reader = adopt_tokenizer(str(texts))
+    settings = find_settings(str(texts), "model.text.pretrained")
+    tower = TextTower(TextConfig(encoder=settings), reader.vocab_size, 16, 2, 24).eval()
+    told = ["red", "a red and a green circle", "blue dots"]
+    ids = [reader.encode(text, 30) for text in told]
+    table = torch.tensor([row + [PAD] * (30 - len(row)) for row in ids])
+    theirs, tokenizer = BertModel.from_pretrained(texts), BertTokenizerFast.from_pretrained(texts)
+    means = [theirs(**tokenizer(text, return_tensors="pt"))[0].mean(1) for text in told]
+    assert tower.gist is not None
+    expected = tower.gist(torch.cat(means))
+    assert not torch.allclose(tower(table).gist, expected, atol=1e-2)
+    tower.start_from(str(texts), reader)
+    torch.testing.assert_close(tower(table).gist, expected, atol=1e-4, rtol=0)
+
+
 def test_a_text_is_spelled_whatever_its_tokens_are() -> None:
     apple, inside = spell("apple"), spell("##apple")
     assert apple[1:] == inside and apple[2] == apple[3] and apple[0] == spell("red")[0] == BEGINS
@@ -185,7 +209,7 @@ def test_a_text_without_words_is_spelled_only_and_moves_no_other() -> None:
     assert tower.knows(ids).tolist() == [True, False, True, False]
     found = tower(ids)
     before, gist = found.x, found.gist
-    assert gist is not None and gist.any(1).tolist() == [True, False, True, False]
+    assert gist is not None and gist.any(1).all()  # what is near in pieces is near as well
     spelled = tower._spelled(tower.letters[ids].long())
     torch.testing.assert_close(before[1], spelled[1])
     assert not torch.allclose(before[0], spelled[0], atol=1e-2)

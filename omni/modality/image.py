@@ -92,13 +92,13 @@ def augment(pixels: Float[Tensor, "N 3 H W"], keys: Int[Tensor, "N"]) -> Float[T
 class ImageEncoder(nn.Module):
     """Any timm model that gives feature maps; the last one, row by row, is the sequence."""
 
-    def __init__(self, config: ImageConfig, width: int, embed_dim: int) -> None:
+    def __init__(self, config: ImageConfig, width: int, gist_dim: int) -> None:
         super().__init__()
         backbone: Any = timm.create_model(config.encoder, features_only=True, out_indices=(-1,))
         self.backbone = backbone
         channels = backbone.feature_info.channels()[-1]
         self.project = Projection(channels, width)
-        self.gist = Gist(channels, embed_dim) if config.pretrained else None
+        self.gist = Gist(channels, gist_dim) if config.pretrained and gist_dim else None
         self.colours: Any = timm.get_pretrained_cfg(config.encoder) if config.pretrained else None
         """with `mean` and `std` of the colours in 0 ... 1 that pretrained weights are used to"""
         self.cell: int = backbone.feature_info.reduction()[-1]

@@ -50,7 +50,7 @@ class TextTower(nn.Module):
     """
 
     def __init__(
-        self, config: TextConfig, vocab_size: int, width: int, num_heads: int, embed_dim: int
+        self, config: TextConfig, vocab_size: int, width: int, num_heads: int, gist_dim: int
     ) -> None:
         super().__init__()
         settings = read_settings(config.encoder, vocab_size=vocab_size, pad_token_id=PAD)
@@ -60,13 +60,16 @@ class TextTower(nn.Module):
         hidden = self.encoder.get_input_embeddings().weight.shape[1]
         self.project = Projection(hidden, width)
         self.unproject = Projection(width, hidden)
-        self.gist = Gist(hidden, embed_dim)
+        self.gist = Gist(hidden, gist_dim) if gist_dim else None
         own = replace(config, encoder=TextConfig.encoder)
         self.spelling = TextEncoder(own, ALPHABET, width, num_heads)
         self.blank = nn.Parameter(torch.zeros(hidden))
         self.register_buffer("letters", torch.zeros(vocab_size, LONGEST, dtype=torch.int32))
         self.letters: Int[Tensor, "V K"]
         """of each token, `PAD` after them"""
+        self.register_buffer("begin", torch.tensor(PAD))
+        self.begin: Int[Tensor, ""]
+        """the token that the pretrained encoder saw before every text; `PAD` for none"""
 
     def start(self) -> None:
         """Small embeddings, which move fast: call after the general initialisation."""
@@ -91,25 +94,27 @@ class TextTower(nn.Module):
         theirs = AutoTokenizer.from_pretrained(name)
         if (end := theirs.sep_token_id or theirs.eos_token_id) is not None:
             whole[END] = found[words][end]
+        if (begin := theirs.cls_token_id) is not None:
+            self.begin.fill_(len(SPECIAL) + begin)
         mine = {key: found[key] for key in self.encoder.state_dict()}
         self.encoder.load_state_dict(mine | {words: whole})
 
     def forward(self, ids: Int[Tensor, "N L"], blank: Bool[Tensor, "N L"] | None = None) -> Tokens:
         """Tokens of padded ids, in some places of which there may be nothing to see."""
-        mask, x = ids != PAD, self.encoder.get_input_embeddings()(ids)
         letters = self.letters[ids].long()
+        whole = torch.cat([self.begin.expand(len(ids), 1), ids], 1)
+        mask, x = whole != PAD, self.encoder.get_input_embeddings()(whole)
         if blank is not None:
-            x = torch.where(blank[..., None], self.blank.to(x.dtype), x)
             letters = letters * ~blank[..., None]
+            x = torch.where(F.pad(blank, (1, 0))[..., None], self.blank.to(x.dtype), x)
 
         def encode(x: Tensor, mask: Tensor) -> Tensor:
             return self.encoder(inputs_embeds=x, attention_mask=mask).last_hidden_state
 
-        known = self.knows(ids)[:, None]
-        x = by_length(encode, x, mask & known)
-        gist = self.gist(Tokens(x, mask).mean()[0]) * known
-        x = self.project(x) * known[..., None]
-        return Tokens(x + self._spelled(letters), mask, gist)
+        x = by_length(encode, x, mask)
+        gist = self.gist and self.gist(Tokens(x, mask).mean()[0])
+        x = self.project(x[:, 1:]) * self.knows(ids)[:, None, None]
+        return Tokens(x + self._spelled(letters), mask[:, 1:], gist)
 
     def knows(self, ids: Int[Tensor, "N L"]) -> Bool[Tensor, "N"]:
         """Texts of whose letters more than half are in words that are one token."""

@@ -78,16 +78,14 @@ class Gist(Projection):
     """The mean of what a pretrained encoder made, on a straight way to the retrieval vector.
 
     What is near for it stays near, also of things that training never met: a linear map forgets
-    less of it over a few hundred pairs than a transformer. As in CLIP-Adapter (arXiv:2110.04544,
-    section 3.2) what learns is added to it, here with less weight (docs/log.md).
+    less of it over a few hundred pairs than a transformer. CLIP-Adapter (arXiv:2110.04544, section
+    3.2) adds up the two; here they lie apart, so that what has no such encoder need not guess what
+    it would have said (docs/log.md).
     """
 
-    share = 3.0
-    """of it, to one of what the shared transformer makes"""
-
-    def forward(self, mean: Float[Tensor, "N C"]) -> Float[Tensor, "N E"]:
-        """What is added to the vector before that is normalised."""
-        return self.share * super().forward(F.layer_norm(mean, mean.shape[1:])).float()
+    def forward(self, mean: Float[Tensor, "N C"]) -> Float[Tensor, "N G"]:
+        """A part of the vector, before that is normalised."""
+        return super().forward(F.layer_norm(mean, mean.shape[1:])).float()
 
 
 def init_weights(module: nn.Module) -> None:
