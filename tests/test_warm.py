@@ -182,6 +182,13 @@ def test_a_pretrained_encoder_sees_a_text_as_it_was_trained_to(texts: Path) -> N
     torch.testing.assert_close(tower(table).gist, expected, atol=1e-4, rtol=0)
 
 
+def test_texts_longer_than_the_pretrained_encoder_reads_are_refused(texts: Path) -> None:
+    settings = find_settings(str(texts), "model.text.pretrained")
+    TextTower(TextConfig(encoder=settings, max_tokens=31), 9, 16, 2, 0)
+    with pytest.raises(ValueError, match=r"max_tokens must be less than the 32 positions.*got 32"):
+        TextTower(TextConfig(encoder=settings, max_tokens=32), 9, 16, 2, 0)
+
+
 def test_a_text_is_spelled_whatever_its_tokens_are() -> None:
     apple, inside = spell("apple"), spell("##apple")
     assert apple[1:] == inside and apple[2] == apple[3] and apple[0] == spell("red")[0] == BEGINS

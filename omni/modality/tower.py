@@ -45,8 +45,9 @@ class TextTower(nn.Module):
 
     To what it makes of a token is added what one of our own reads, letter by letter, in the place
     of the token. A frozen encoder of one language can so be heard in others, of whose words it
-    knows no more than pieces. Texts in a language that its tokenizer has no words of are spelled
-    only.
+    knows no more than pieces. The tokens of texts of which its tokenizer has hardly a word are of
+    their letters only; a gist they have all the same. Raises `ValueError` where texts may be longer
+    than it has positions.
     """
 
     def __init__(
@@ -54,6 +55,12 @@ class TextTower(nn.Module):
     ) -> None:
         super().__init__()
         settings = read_settings(config.encoder, vocab_size=vocab_size, pad_token_id=PAD)
+        places = getattr(settings, "max_position_embeddings", math.inf)
+        if config.max_tokens >= places:  # one is for the token before a text
+            raise ValueError(
+                f"model.text.max_tokens must be less than the {places} positions of the pretrained "
+                f"encoder, got {config.max_tokens}"
+            )
         self.encoder = AutoModel.from_config(settings, attn_implementation="eager")
         if hasattr(self.encoder, "pooler"):
             self.encoder.pooler = None  # of no use here, and would never get a gradient
