@@ -61,8 +61,8 @@ def demo() -> Config:
 def stamps() -> Config:
     """`python train.py stamps`: Tux Paint's stamps, spoken in nine languages; data/README.md.
 
-    About 52 minutes of one core with AMX; without bf16 nearly twice. No pictures or speech are
-    made. What was measured, and before which change, is in data/README.md.
+    52 to 57 minutes of one core with AMX, as its memory is; without bf16 nearly twice. No pictures
+    or speech are made. What was measured is in data/README.md.
     """
     c = demo()
     return replace(
