@@ -219,7 +219,7 @@ class Network(nn.Module):
         pooled = sum(there * mean for mean, there in found) / present
         several = zip(senses, found, strict=True)
         gists = (there * t.gist for t, (_, there) in several if t.gist is not None)
-        gist = sum(gists, pooled.new_zeros(len(pooled), self.config.gist_dim)) / present
+        gist = sum(gists, x.new_zeros(len(x), self.config.gist_dim)) / present
         vector = torch.cat([self.head(pooled).float(), gist], 1)
         return Fused(Tokens(x, mask), F.normalize(vector, dim=-1))
 
