@@ -42,11 +42,11 @@ class Network(nn.Module):
 
     def __init__(self, config: ModelConfig, tokenizer: Tokenizer) -> None:
         super().__init__()
-        if not 0 <= (gist := config.gist_dim) < (size := config.embed_dim):
-            raise ValueError(f"model.gist_dim must be less than embed_dim, {size}, got {gist}")
+        width, heads, size = config.width, config.num_heads, config.embed_dim
+        if not 0 <= (gist := config.gist_dim) < size:
+            raise ValueError(f"model.gist_dim must be 0 ... {size - 1} (embed_dim - 1), got {gist}")
         self.config = config
         self.read_size = tokenizer.reader.vocab_size
-        width, heads = config.width, config.num_heads
         self.log_mel = audio.LogMel(config.audio)
         pictures = image.ImageEncoder(config.image, width, gist)
         sounds = audio_encoder(config.audio, width, heads)

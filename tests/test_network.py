@@ -110,8 +110,9 @@ def test_a_gist_counts_beside_what_is_shared_where_its_sense_is_present(
     shut = replace(image, mask=torch.zeros_like(image.mask))
     torch.testing.assert_close(network.fuse(sound, shut).vector, network.fuse(sound).vector)
     torch.testing.assert_close(network.fuse(image[index[2:]]).vector, one.vector[2:])
-    with pytest.raises(ValueError, match="gist_dim must be less than embed_dim, 80, got 80"):
-        Network(replace(network.config, gist_dim=80), tokenizer)
+    for wrong in (-1, 80):
+        with pytest.raises(ValueError, match=f"gist_dim must be 0 ... 79 .*got {wrong}"):
+            Network(replace(network.config, gist_dim=wrong), tokenizer)
 
 
 def rows_of(batch: Batch, sense: str, network: Network) -> tuple[Tokens, dict[int, int]]:
