@@ -1,7 +1,7 @@
 """What loader, network and objectives share: the sample, the batch, and a sequence of tokens.
 
 Letters of the shapes: B samples of a batch, N items of one sense (N <= B: a sample may lack any
-sense), H W pixels, S audio samples, L text tokens, T tokens of any sense, D width.
+sense), H W pixels, S audio samples, L text tokens, T tokens of any sense, D width, K gist.
 """
 
 from collections.abc import Sequence
@@ -118,7 +118,7 @@ class Tokens:
 
     x: Float[Tensor, "N T D"]
     mask: Bool[Tensor, "N T"]
-    gist: Float[Tensor, "N G"] | None = None
+    gist: Float[Tensor, "N K"] | None = None
     """what a pretrained encoder says of the whole, which is a part of its own of the vector"""
 
     def __getitem__(self, rows: Tensor | slice) -> "Tokens":

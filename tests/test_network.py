@@ -94,16 +94,19 @@ def test_a_gist_counts_beside_what_is_shared_where_its_sense_is_present(
 ) -> None:
     torch.manual_seed(3)
     network = Network(replace(network.config, embed_dim=80, gist_dim=16), tokenizer).eval()
-    gist = Gist(32, 16).apply(init_weights)
-    means = torch.randn(4, 32)
+    gist = Gist(16, 16).apply(init_weights)
+    means = torch.randn(4, 16)
     gists, index = gist(means), torch.arange(4)
+    expected = F.normalize(F.layer_norm(means, (16,)), dim=1)
+    near = F.normalize(gists, dim=1)
+    torch.testing.assert_close(near @ near.T, expected @ expected.T)  # what is near stays near
     plain = network.encode("image", batch.parts["image"][index])
     image = replace(plain, gist=gists)
     sound = network.encode("audio", batch.parts["audio"][index])
     both, one, without = network.fuse(sound, image), network.fuse(image), network.fuse(plain)
     torch.testing.assert_close(one.vector.norm(dim=1), torch.ones(4))
-    torch.testing.assert_close(F.normalize(one.vector[:, 64:]), F.normalize(gists))
-    torch.testing.assert_close(F.normalize(both.vector[:, 64:]), F.normalize(gists))
+    torch.testing.assert_close(F.normalize(one.vector[:, 64:]), near)
+    torch.testing.assert_close(F.normalize(both.vector[:, 64:]), near)
     torch.testing.assert_close(F.normalize(one.vector[:, :64]), without.vector[:, :64])
     assert not without.vector[:, 64:].any()  # so what has a gist is found as if it had none
     torch.testing.assert_close(one.tokens.x, without.tokens.x)  # decoders see no gist

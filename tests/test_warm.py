@@ -222,6 +222,8 @@ def test_a_text_without_words_is_spelled_only_and_moves_no_other() -> None:
     assert not torch.allclose(before[0], spelled[0], atol=1e-2)
     torch.testing.assert_close(tower(ids[:1]).x[0], before[0])
     assert not tower(ids[3:]).x[0, 0].any()  # nothing but an end, alone
+    tower.gist = None  # of texts of pieces the encoder then has nothing to say
+    torch.testing.assert_close(tower(ids).x, before)
     before.sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in tower.parameters())
 

@@ -118,9 +118,10 @@ class TextTower(nn.Module):
         def encode(x: Tensor, mask: Tensor) -> Tensor:
             return self.encoder(inputs_embeds=x, attention_mask=mask).last_hidden_state
 
-        x = by_length(encode, x, mask)
+        known = self.knows(ids)[:, None]
+        x = by_length(encode, x, mask if self.gist else mask & known)  # no more than is asked for
         gist = self.gist and self.gist(Tokens(x, mask).mean()[0])
-        x = self.project(x[:, 1:]) * self.knows(ids)[:, None, None]
+        x = self.project(x[:, 1:]) * known[..., None]
         return Tokens(x + self._spelled(letters), mask[:, 1:], gist)
 
     def knows(self, ids: Int[Tensor, "N L"]) -> Bool[Tensor, "N"]:

@@ -83,7 +83,7 @@ class Gist(Projection):
     it would have said (docs/log.md).
     """
 
-    def forward(self, mean: Float[Tensor, "N C"]) -> Float[Tensor, "N G"]:
+    def forward(self, mean: Float[Tensor, "N C"]) -> Float[Tensor, "N K"]:
         """A part of the vector, before that is normalised."""
         return super().forward(F.layer_norm(mean, mean.shape[1:])).float()
 
