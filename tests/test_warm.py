@@ -11,9 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import (
+    AutoModel,
+    AutoTokenizer,
     BertConfig,
     BertModel,
     BertTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
     WhisperConfig,
     WhisperForConditionalGeneration,
 )
@@ -60,6 +64,17 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         intermediate_size=48, max_position_embeddings=32,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def others(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A RoBERTa with the same tokenizer: its positions begin after that of its padding."""
+    folder = tmp_path_factory.mktemp("roberta") / "model"
+    shutil.copytree(texts, folder)
+    told = BertConfig.from_pretrained(texts).to_dict()
+    config = RobertaConfig.from_dict(told | {"model_type": "roberta", "pad_token_id": 1})
+    RobertaModel(config).save_pretrained(folder)
     return folder
 
 
@@ -166,27 +181,36 @@ def test_what_is_read_and_what_is_written_are_one_file(texts: Path, tmp_path: Pa
     assert own.reread(written) is written
 
 
-def test_a_pretrained_encoder_sees_a_text_as_it_was_trained_to(texts: Path) -> None:
-    reader = adopt_tokenizer(str(texts))
-    settings = find_settings(str(texts), "model.text.pretrained")
+@pytest.mark.parametrize("kind", ["texts", "others"])
+def test_a_pretrained_encoder_sees_a_text_as_it_was_trained_to(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(kind)
+    reader = adopt_tokenizer(str(folder))
+    settings = find_settings(str(folder), "model.text.pretrained")
     tower = TextTower(TextConfig(encoder=settings), reader.vocab_size, 16, 2, 24).eval()
     told = ["red", "a red and a green circle", "blue dots"]
     ids = [reader.encode(text, 30) for text in told]
-    table = torch.tensor([row + [PAD] * (30 - len(row)) for row in ids])
-    theirs, tokenizer = BertModel.from_pretrained(texts), BertTokenizerFast.from_pretrained(texts)
+    table = torch.tensor([row + [PAD] * (30 - len(row)) for row in ids])[:, :29]
+    theirs, tokenizer = AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     means = [theirs(**tokenizer(text, return_tensors="pt"))[0].mean(1) for text in told]
     assert tower.gist is not None
     expected = tower.gist(torch.cat(means))
     assert not torch.allclose(tower(table).gist, expected, atol=1e-2)
-    tower.start_from(str(texts), reader)
+    tower.start_from(str(folder), reader)
     torch.testing.assert_close(tower(table).gist, expected, atol=1e-4, rtol=0)
 
 
-def test_texts_longer_than_the_pretrained_encoder_reads_are_refused(texts: Path) -> None:
-    settings = find_settings(str(texts), "model.text.pretrained")
-    TextTower(TextConfig(encoder=settings, max_tokens=31), 9, 16, 2, 0)
-    with pytest.raises(ValueError, match=r"max_tokens must be less than the 32 positions.*got 32"):
-        TextTower(TextConfig(encoder=settings, max_tokens=32), 9, 16, 2, 0)
+@pytest.mark.parametrize(("kind", "places"), [("texts", 32), ("others", 30)])
+def test_texts_longer_than_the_pretrained_encoder_reads_are_refused(
+    kind: str, places: int, request: pytest.FixtureRequest
+) -> None:
+    settings = find_settings(str(request.getfixturevalue(kind)), "model.text.pretrained")
+    longest = TextConfig(encoder=settings, max_tokens=places - 1)
+    tower = TextTower(longest, 9, 16, 2, 0).eval()
+    assert tower(torch.full((1, places - 1), END)).x.isfinite().all()
+    with pytest.raises(ValueError, match=rf"less than the {places} positions.*got {places}"):
+        TextTower(replace(longest, max_tokens=places), 9, 16, 2, 0)
 
 
 def test_a_text_is_spelled_whatever_its_tokens_are() -> None:

@@ -7,6 +7,7 @@ samples of a recording, D width, M mel bands, F frames.
 import json
 import math
 from dataclasses import replace
+from typing import Any
 from zlib import crc32
 
 import torch
@@ -54,14 +55,19 @@ class TextTower(nn.Module):
         self, config: TextConfig, vocab_size: int, width: int, num_heads: int, gist_dim: int
     ) -> None:
         super().__init__()
-        settings = read_settings(config.encoder, vocab_size=vocab_size, pad_token_id=PAD)
+        settings = read_settings(config.encoder, vocab_size=vocab_size)
         places = getattr(settings, "max_position_embeddings", math.inf)
+        padding, settings.pad_token_id = settings.pad_token_id, PAD
+        self.encoder = AutoModel.from_config(settings, attn_implementation="eager")
+        embeddings: Any = getattr(self.encoder, "embeddings", None)
+        if hasattr(embeddings, "padding_idx"):  # as in RoBERTa, whose positions begin after it
+            embeddings.padding_idx = padding
+            places -= padding + 1
         if config.max_tokens >= places:  # one is for the token before a text
             raise ValueError(
                 f"model.text.max_tokens must be less than the {places} positions of the pretrained "
                 f"encoder, got {config.max_tokens}"
             )
-        self.encoder = AutoModel.from_config(settings, attn_implementation="eager")
         if hasattr(self.encoder, "pooler"):
             self.encoder.pooler = None  # of no use here, and would never get a gradient
         hidden = self.encoder.get_input_embeddings().weight.shape[1]
