@@ -54,7 +54,7 @@ def demo() -> Config:
     return Config(
         name="demo",
         loss=LossConfig(matching=0.25),
-        train=TrainConfig(steps=860, save_every=215, sample_every=215),
+        train=TrainConfig(steps=820, save_every=205, sample_every=205),
     )
 
 

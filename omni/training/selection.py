@@ -28,8 +28,9 @@ MATCHED, MASKED = 0.5, 0.25
 LEFT = [tuple(sorted(left)) for size in (1, 2) for left in combinations(SENSES, size)]
 """what may be left of the senses of a sample when some are dropped"""
 PURPOSES = {"image": DRAWN, "audio": SPOKEN}
-SHARES = {"image": 0.4, "audio": 0.5}
-"""of a step's pictures and recordings, what their decoders learn to make"""
+SHARES = {"image": (0.4, 1.0), "audio": (0.5, 0.5)}
+"""of a step's pictures and recordings, what their decoders learn to make: at the start of the run
+and at its end, where what they are made from hardly moves any more"""
 FROM_TEXT = 0.9
 """share of what is drawn or spoken that is made from text; the rest from the other senses"""
 
@@ -44,6 +45,7 @@ class Selection:
         self, table: Table, weights: LossConfig, generator: torch.Generator, progress: float
     ) -> None:
         self.table, self.word_dropout = table, weights.word_dropout
+        self.progress = progress
         self.senses = [sense for sense in SENSES if table.has(sense).any()]
         # Ever more steps with pictures as they are: that is what the model will meet.
         self.clean = bool(torch.rand((), generator=generator) < progress)
@@ -110,7 +112,9 @@ class Selection:
         parts = {source: (1 - FROM_TEXT) / len(sources) for source in sources}
         if ("text",) in self.rows:
             parts[("text",)] = FROM_TEXT
-        count, dealt = SHARES[sense] * len(free) / (sum(parts.values()) or 1), {}
+        first, last = SHARES[sense]
+        share = first + (last - first) * self.progress
+        count, dealt = share * len(free) / (sum(parts.values()) or 1), {}
         for source, part in parts.items():
             fit = free[torch.isin(free, self.rows[source])][: round(count * part)]
             dealt[source] = fit.sort().values

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from omni.batch import SENSES, Batch, Part
-from omni.config import LossConfig
 from omni.modality.text import PAD, Tokenizer
 from omni.network import Network
 from omni.nn.lengths import GROUPS
@@ -19,7 +18,7 @@ from omni.presets import debug
 from omni.training.contrast import Kept
 from omni.training.losses import Losses
 from omni.training.parallel import Parallel
-from omni.training.selection import TOGETHER, Selection, Source
+from omni.training.selection import Selection
 from omni.training.step import Step
 
 # Matching and batch norm see one micro-batch at a time, and therefore another one.
@@ -241,20 +240,6 @@ def test_the_order_of_micro_batches_does_not_matter(
     assert selected(redrawn) != {
         name: {key + 1 for key in keys} for name, keys in selected(selections[0]).items()
     }
-
-
-def test_two_senses_are_fused_only_where_an_objective_wants_them(batch: Batch) -> None:
-    both = {source for seed in range(8) for source in sources(batch, CONFIG.loss, seed)}
-    assert len([source for source in both if len(source) == 2]) == 3
-    none = dict.fromkeys(TOGETHER, 0.0)
-    for seed in range(8):
-        alone = sources(batch, replace(CONFIG.loss, **none), seed)
-        assert {len(source) for source in alone} == {1}
-
-
-def sources(batch: Batch, weights: LossConfig, seed: int) -> set[Source]:
-    generator = torch.Generator().manual_seed(seed)
-    return {*Selection(batch.table(), weights, generator, 0.0).rows}
 
 
 def selected(selection: Selection) -> dict[str, set[int]]:
