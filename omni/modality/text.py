@@ -131,8 +131,7 @@ class Tokenizer:
 
     def encode(self, text: str, max_tokens: int) -> list[int]:
         """Token ids, cut to `max_tokens` with the end token last."""
-        ids = self.fast.encode(text, add_special_tokens=False).ids
-        return [*ids[: max_tokens - 1], END]
+        return [*self.fast.encode(text, add_special_tokens=False).ids[: max_tokens - 1], END]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The string up to the end token."""

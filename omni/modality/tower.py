@@ -282,8 +282,7 @@ def find_settings(name: str, field: str) -> str:
     try:
         return json.dumps(AutoConfig.from_pretrained(name).to_diff_dict(), sort_keys=True)
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{field}: {name}: {reason}") from error
+        raise ValueError(f"{field}: {name}: {str(error).splitlines()[0]}") from error
 
 
 def adopt_tokenizer(name: str) -> Tokenizer:

@@ -20,8 +20,7 @@ def draw_times(keys: Int[Tensor, "B"], purpose: int, mean: float = -1.0) -> Floa
 
     A negative mean draws more noisy ones.
     """
-    uniform = Draws(keys, purpose).uniform(2**-24, 1)
-    return torch.sigmoid(mean + torch.special.ndtri(uniform))
+    return torch.sigmoid(mean + torch.special.ndtri(Draws(keys, purpose).uniform(2**-24, 1)))
 
 
 def draw_noise(keys: Int[Tensor, "B"], purpose: int, *shape: int) -> Float[Tensor, "B ..."]:

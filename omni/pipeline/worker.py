@@ -96,8 +96,7 @@ def _unpack(packed: tuple[Any, ...], buffers: Buffers) -> Made:
         parts[sense] = Part(data, torch.from_numpy(rows), torch.from_numpy(lengths))
     group, key = (None if x is None else torch.from_numpy(x) for x in whole)
     assert group is not None
-    batch = Batch(size, group, parts, key)
-    return Made(batch, substituted, faults)
+    return Made(Batch(size, group, parts, key), substituted, faults)
 
 
 class Workers:

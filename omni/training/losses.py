@@ -34,8 +34,7 @@ class Losses(nn.Module):
         """
         step = MicroBatch(self.network, batch, selection, first)
         vectors = {s: fused.vector[: len(step.rows[s])] for s, fused in step.fused.items()}
-        losses = {} if vectors_only else self._losses(step)
-        return vectors, self.network.scale, losses
+        return vectors, self.network.scale, {} if vectors_only else self._losses(step)
 
     def _losses(self, step: MicroBatch) -> dict[str, Tensor]:
         """Every loss but the contrast whose weight is not zero, by name (`LossConfig.total`)."""

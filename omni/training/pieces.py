@@ -142,5 +142,4 @@ def _fits(offset: tuple[int, ...], size: tuple[int, ...], shape: tuple[int, ...]
 
 
 def _cut(low: list[int], high: list[int], base: tuple[int, ...]) -> tuple[slice, ...]:
-    rows = zip(low, high, base, strict=True)
-    return tuple(slice(a - o, b - o) for a, b, o in rows)
+    return tuple(slice(a - o, b - o) for a, b, o in zip(low, high, base, strict=True))

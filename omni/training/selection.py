@@ -44,8 +44,7 @@ class Selection:
     def __init__(
         self, table: Table, weights: LossConfig, generator: torch.Generator, progress: float
     ) -> None:
-        self.table, self.word_dropout = table, weights.word_dropout
-        self.progress = progress
+        self.table, self.word_dropout, self.progress = table, weights.word_dropout, progress
         self.senses = [sense for sense in SENSES if table.has(sense).any()]
         # Ever more steps with pictures as they are: that is what the model will meet.
         self.clean = bool(torch.rand((), generator=generator) < progress)
