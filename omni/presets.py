@@ -47,7 +47,7 @@ def debug() -> Config:
 
 
 def demo() -> Config:
-    """`python train.py demo`: the emoji in the repository; 46 M parameters, half an hour, two cores.
+    """`python train.py demo`: the emoji in the repository; 46 M parameters, 30 minutes, two cores.
 
     Reaches R@1 .97 (speech to name) and .47 (picture to name) of 1,109: the README's table.
     """
