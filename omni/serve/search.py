@@ -68,7 +68,8 @@ async def search(request: Request, body: Search) -> dict[str, Any]:
     (hits,) = await engine.do(
         "search", [item], k=body.k, senses=senses, where=where, rerank=body.rerank
     )
-    return {"hits": [_public(hit, f"{request.app.state.settings.root}/") for hit in hits]}
+    root = request.app.state.settings.root
+    return {"hits": [_public(hit, f"{root}/") for hit in hits]}
 
 
 def _public(hit: dict[str, Any], root: str) -> dict[str, Any]:

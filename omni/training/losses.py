@@ -34,7 +34,8 @@ class Losses(nn.Module):
         """
         step = MicroBatch(self.network, batch, selection, first)
         vectors = {s: fused.vector[: len(step.rows[s])] for s, fused in step.fused.items()}
-        return vectors, self.network.scale, {} if vectors_only else self._losses(step)
+        losses = {} if vectors_only else self._losses(step)
+        return vectors, self.network.scale, losses
 
     def _losses(self, step: MicroBatch) -> dict[str, Tensor]:
         """Every loss but the contrast whose weight is not zero, by name (`LossConfig.total`)."""

@@ -17,6 +17,8 @@ from omni.objective.dropping import draw_kept
 
 Source = tuple[str, ...]
 """a set of senses that is encoded together"""
+Rows = dict[Source, Int[Tensor, "K"]]
+"""rows of a step's table, by what is encoded of them"""
 JOINT = (("audio", "image", "text"), ("audio", "text", "image"), ("image", "text", "audio"))
 """two senses together, and the third"""
 TOGETHER = ("joint", "next_token", "image_flow", "audio_flow")
@@ -44,15 +46,13 @@ class Selection:
     def __init__(
         self, table: Table, weights: LossConfig, generator: torch.Generator, progress: float
     ) -> None:
-        self.table, self.word_dropout, self.progress = table, weights.word_dropout, progress
+        self.table, self.word_dropout = table, weights.word_dropout
         self.senses = [sense for sense in SENSES if table.has(sense).any()]
         # Ever more steps with pictures as they are: that is what the model will meet.
         self.clean = bool(torch.rand((), generator=generator) < progress)
         # Speech with a picture is what people have at hand: half of the steps.
         self.joint = JOINT[max(int(torch.randint(4, (), generator=generator)) - 1, 0)]
-        self.rows: dict[Source, Int[Tensor, "N"]] = {
-            (sense,): _rows(table.has(sense)) for sense in self.senses
-        }
+        self.rows: Rows = {(sense,): _rows(table.has(sense)) for sense in self.senses}
         self.asked = _rows(table.written[:, WRITTEN.index("answer")] > 0)
         both = self._shuffled(table.has(*self.joint[:2]), PAIRED)
         if len(both) and any(getattr(weights, name) for name in TOGETHER):
@@ -67,8 +67,8 @@ class Selection:
         for source, rows in left.items():
             self.rows[source] = torch.cat([self.rows.get(source, rows), rows]).unique()
         self.flows = {
-            sense: self._deal_out(sense, dropping, left)
-            for sense in SHARES
+            sense: self._deal_out(sense, first + (last - first) * progress, dropping, left)
+            for sense, (first, last) in SHARES.items()
             if sense in self.senses and getattr(weights, f"{sense}_flow")
         }
 
@@ -88,7 +88,7 @@ class Selection:
         rows = _rows(those)
         return rows[Draws(self.table.key[rows], purpose).uniform(0, 1).argsort(stable=True)]
 
-    def _drop(self, those: Bool[Tensor, "G"]) -> dict[Source, Int[Tensor, "K"]]:
+    def _drop(self, those: Bool[Tensor, "G"]) -> Rows:
         """The samples that lose some of their senses, by what is left."""
         present = self.table.lengths > 0
         kept = draw_kept(self.table.key, present)
@@ -97,10 +97,8 @@ class Selection:
         found = {s: _rows(those & (kept == pattern).all(1)) for s, pattern in patterns.items()}
         return {source: rows for source, rows in found.items() if len(rows)}
 
-    def _deal_out(
-        self, sense: str, dropping: Bool[Tensor, "G"], left: dict[Source, Int[Tensor, "K"]]
-    ) -> dict[Source, Int[Tensor, "K"]]:
-        """The items that are made from each source, no item twice.
+    def _deal_out(self, sense: str, share: float, dropping: Bool[Tensor, "G"], left: Rows) -> Rows:
+        """A `share` of the items, by what each is made from; no item twice.
 
         Of samples that are `dropping` senses it is made from all that is `left` of them, where it
         is what was dropped; of the others most are made from text.
@@ -111,8 +109,6 @@ class Selection:
         parts = {source: (1 - FROM_TEXT) / len(sources) for source in sources}
         if ("text",) in self.rows:
             parts[("text",)] = FROM_TEXT
-        first, last = SHARES[sense]
-        share = first + (last - first) * self.progress
         count, dealt = share * len(free) / (sum(parts.values()) or 1), {}
         for source, part in parts.items():
             fit = free[torch.isin(free, self.rows[source])][: round(count * part)]
