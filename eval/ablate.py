@@ -36,6 +36,7 @@ FIGURES = {
     "audio→text": "test/retrieval/audio->text/R@1",
     "image→audio": "test/retrieval/image->audio/R@1",
     "noisy+image→text": "new/retrieval/noisy audio+image->text/R@1",
+    "image+text→audio": "new/retrieval/image+text->audio/R@1",
     "five-way": "test/match/image+audio+text->class/accuracy",
     "caption": "test/caption/image->text/exact",
     "CER": "test/transcribe/audio->text/CER",
