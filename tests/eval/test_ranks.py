@@ -48,7 +48,7 @@ def test_two_processes_are_one_to_the_last_digit(
     for folder in (alone, both):
         shutil.copytree(tiny_run, folder)
     monkeypatch.setattr(encoding, "CHUNK", CHUNK)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other sums round otherwise
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the results tell how many
     main([str(alone), *tasks])
     assert capsys.readouterr().out.count("report: ") == 1
 
