@@ -27,15 +27,31 @@ from omni.nn.transformer import Block, residual
 PAD, END = 0, 1
 SPECIAL = ["<pad>", "<end>"]
 """tokens that come first, in the order of their ids; of what is written the languages follow"""
+LOWERCASE = {"type": "Lowercase"}
+"""the step of normalization that comes first in what is read, and is left out of what is written"""
+INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060"))
+"""the byte order mark and spaces of no width, which nobody types on purpose"""
+
+
+def clean_text(text: str) -> str:
+    """Return a text by the one rule for training and use.
+
+    Composed Unicode (NFC), without a byte order mark or spaces of no width, without white space
+    around it, and with one space where there is any other white space inside.
+    """
+    return " ".join(normalize("NFC", text).translate(INVISIBLE).split())
 
 
 class Tokenizer:
     """Byte-level BPE for any script, or letters, with one token a language that says what to write.
 
+    Every text passes through `clean_text` first.
+
     Attributes:
-        reader: gives what the text encoder reads: the same, or the tokenizer of a pretrained one.
-            What it has no words for it has in scraps, from which nobody learns to spell: what is
-            written has tokens of its own.
+        reader: encodes what the text encoder reads. One that is learned reads lower case by the
+            same tokens, so that "Red apple" is "red apple", while what is written keeps its
+            capitals. A pretrained encoder reads by a tokenizer of its own: what that has no words
+            for it has in scraps, from which nobody learns to spell.
     """
 
     def __init__(self, fast: FastTokenizer, reader: "Tokenizer | None" = None) -> None:
@@ -48,15 +64,17 @@ class Tokenizer:
 
     @staticmethod
     def train(texts: Iterable[str], languages: Iterable[str], vocab_size: int) -> "Tokenizer":
-        """Learns the merges from `texts`; the same texts in the same order give the same tokens.
+        """Learn the merges from `texts`; the same texts in the same order give the same tokens.
 
-        A `vocab_size` of 0 merges nothing: the tokens are the letters of the texts.
+        They are learned from the texts as they are, which are written, and in lower case, which is
+        read. A `vocab_size` of 0 merges nothing: the tokens are the letters of the texts.
         """
         special = [*SPECIAL, *(f"<{language}>" for language in sorted(set(languages)))]
+        texts = [form for text in map(clean_text, texts) for form in {text: 0, text.lower(): 0}]
         if not vocab_size:
-            return Tokenizer(_spell(texts, special))
+            return Tokenizer.folding(_spell(texts, special))
         fast = FastTokenizer(models.BPE())
-        fast.normalizer = normalizers.NFC()
+        fast.normalizer = normalizers.Sequence([normalizers.NFC()])
         fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         fast.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
@@ -66,7 +84,18 @@ class Tokenizer:
             show_progress=False,
         )
         fast.train_from_iterator(texts, trainer)
-        return Tokenizer(fast)
+        return Tokenizer.folding(fast)
+
+    @staticmethod
+    def folding(fast: FastTokenizer) -> "Tokenizer":
+        """Return a tokenizer that writes as `fast` does and reads the same in lower case.
+
+        The normalizer of `fast` is a sequence.
+        """
+        document = json.loads(fast.to_str())
+        steps = document["normalizer"]["normalizers"]
+        document["normalizer"]["normalizers"] = [LOWERCASE, *steps]
+        return Tokenizer(fast, Tokenizer(FastTokenizer.from_str(json.dumps(document))))
 
     @staticmethod
     def adopt(fast: FastTokenizer) -> "Tokenizer":
@@ -106,22 +135,44 @@ class Tokenizer:
 
     @staticmethod
     def from_json(text: str) -> "Tokenizer":
-        """From what `to_json` gave."""
-        told = json.loads(text)
-        reader = told.pop("reader", None)
-        fast = FastTokenizer.from_str(json.dumps(told))
+        """Return what `to_json` has written.
+
+        Where its normalization begins with lower case, that is for reading alone.
+        """
+        document = json.loads(text)
+        reader = document.pop("reader", None)
+        steps = (document["normalizer"] or {}).get("normalizers") or [{}]
+        folds = steps[0] == LOWERCASE
+        if folds:
+            document["normalizer"]["normalizers"] = steps[1:]
+        fast = FastTokenizer.from_str(json.dumps(document))
+        if folds:
+            return Tokenizer.folding(fast)
         return Tokenizer(fast, reader and Tokenizer(FastTokenizer.from_str(json.dumps(reader))))
 
     def to_json(self) -> str:
-        """What `save` writes."""
+        """Return what `save` writes."""
+        if self.folds:
+            return self.reader.fast.to_str(pretty=True)
         text = self.fast.to_str(pretty=True)
         if self.reader is self:
             return text
-        told = json.loads(text) | {"reader": json.loads(self.reader.to_json())}
-        return json.dumps(told, indent=2, ensure_ascii=False)
+        document = json.loads(text) | {"reader": json.loads(self.reader.to_json())}
+        return json.dumps(document, indent=2, ensure_ascii=False)
+
+    @property
+    def folds(self) -> bool:
+        """Whether the encoder reads lower case by the tokens of what is written."""
+        normalizer = json.loads(self.fast.to_str())["normalizer"]
+        if self.reader is self or (normalizer or {}).get("type") != "Sequence":
+            return False
+        return self.reader.fast.to_str() == Tokenizer.folding(self.fast).reader.fast.to_str()
 
     def save(self, path: str | Path) -> None:
-        """As one JSON file, which the tokenizers library reads too unless there is a `reader`."""
+        """As one JSON file, which the tokenizers library reads too unless there is another `reader`.
+
+        The library then encodes what the text encoder reads, in lower case.
+        """
         Path(path).write_text(self.to_json(), encoding="utf-8")
 
     @property
@@ -130,8 +181,9 @@ class Tokenizer:
         return self.fast.get_vocab_size()
 
     def encode(self, text: str, max_tokens: int) -> list[int]:
-        """Token ids, cut to `max_tokens` with the end token last."""
-        return [*self.fast.encode(text, add_special_tokens=False).ids[: max_tokens - 1], END]
+        """Return token ids, cut to `max_tokens` with the end token last."""
+        ids = self.fast.encode(clean_text(text), add_special_tokens=False).ids
+        return [*ids[: max_tokens - 1], END]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The string up to the end token."""
@@ -167,7 +219,7 @@ def _spell(texts: Iterable[str], special: list[str]) -> FastTokenizer:
     tokens = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *letters]
     vocab = {token: i for i, token in enumerate(tokens)}
     fast = FastTokenizer(models.BPE(vocab, [], byte_fallback=True))
-    fast.normalizer = normalizers.NFD()
+    fast.normalizer = normalizers.Sequence([normalizers.NFD()])
     fast.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     fast.add_special_tokens(special)
     return fast

@@ -18,6 +18,7 @@ import json
 import math
 from typing import Any
 
+from omni.modality.text import clean_text
 from omni.pipeline.formats import MAX_TEXT_BYTES
 from omni.pipeline.picture import decode_image, image_size
 from omni.pipeline.sound import audio_info, check_rate, decode_audio
@@ -40,7 +41,7 @@ ANSWER_FIELDS = ("answer", "answers")
 
 
 def decode_text(data: bytes | bytearray) -> str:
-    """UTF-8 without the white space around it."""
+    """Return UTF-8 as `clean_text` has it."""
     if text := _check_text(_decode_utf8(data, "text")):
         return text
     raise ValueError("text is empty")
@@ -72,11 +73,11 @@ def _decode_utf8(data: bytes | bytearray, kind: str) -> str:
 
 
 def _check_text(text: str) -> str:
-    """Without white space around it. Raises `ValueError` for what cannot be written as text."""
+    """Return a text cleaned. Raises `ValueError` for what cannot be written as text."""
     if "\0" in text:
         raise ValueError("text holds a zero byte")
     text.encode()  # a ValueError for half of a surrogate pair, which json can hold
-    return text.strip()
+    return clean_text(text)
 
 
 def _finite(number: str) -> float:

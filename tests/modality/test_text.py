@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from omni.config import TextConfig
-from omni.modality.text import END, PAD, TextDecoder, Tokenizer
+from omni.modality.text import END, PAD, TextDecoder, Tokenizer, clean_text
 
 TEXTS = ["red apple", "grüner Apfel", "红苹果", "зелёное яблоко", "👩‍🚀 astronaut"] * 3
 
@@ -19,6 +19,50 @@ def test_any_script_comes_back(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text, 200)
     assert ids[-1] == END
     assert tokenizer.decode(ids) == text
+
+
+FORMS = {
+    "newline after": "red apple\n",
+    "CRLF after": "red apple\r\n",
+    "space before": " red apple",
+    "spaces and tabs inside": "red \t  apple",
+    "no-break space": "red\u00a0apple",
+    "ideographic space": "red\u3000apple",
+    "byte order mark": "\ufeffred apple",
+    "spaces of no width": "red\u200b \u2060apple",
+}
+
+
+@pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
+def test_a_text_is_the_same_in_every_form(tokenizer: Tokenizer, text: str) -> None:
+    assert clean_text(text) == "red apple"
+    assert tokenizer.encode(text, 200) == tokenizer.encode("red apple", 200)
+    assert tokenizer.reader.encode(text, 200) == tokenizer.reader.encode("red apple", 200)
+
+
+def test_composed_and_decomposed_letters_are_the_same(tokenizer: Tokenizer) -> None:
+    assert clean_text("gru\u0308n") == "grün"
+    assert clean_text("👩\u200d🚀") == "👩\u200d🚀", "a joiner is part of an emoji"
+
+
+@pytest.mark.parametrize("text", ["Red Apple", "RED APPLE", "rED apple"])
+def test_capitals_are_written_and_not_read(tokenizer: Tokenizer, text: str) -> None:
+    assert tokenizer.reader.encode(text, 200) == tokenizer.reader.encode("red apple", 200)
+    assert tokenizer.encode(text, 200) != tokenizer.encode("red apple", 200)
+    assert tokenizer.decode(tokenizer.encode(text, 200)) == text
+    assert tokenizer.reader.vocab_size == tokenizer.vocab_size
+
+
+def test_the_rule_for_capitals_is_stored_with_the_tokenizer(tokenizer: Tokenizer) -> None:
+    again = Tokenizer.from_json(tokenizer.to_json())
+    assert again.to_json() == tokenizer.to_json()
+    assert again.encode("Red", 9) == tokenizer.encode("Red", 9)
+    assert again.reader.encode("Red", 9) == tokenizer.reader.encode("red", 9)
+    # One of a model that was trained with capitals goes on reading them.
+    old = Tokenizer(tokenizer.fast)
+    loaded = Tokenizer.from_json(old.to_json())
+    assert loaded.reader is loaded
+    assert loaded.encode("Red", 9) == tokenizer.encode("Red", 9)
 
 
 def test_a_long_text_is_cut_and_still_ends(tokenizer: Tokenizer) -> None:

@@ -221,7 +221,7 @@ def test_what_a_lossy_decoder_adds_to_full_scale_does_not_turn_its_sign(kind, su
 
 TEXTS = {
     "a byte order mark": (b"\xef\xbb\xbfa dog", "a dog"),
-    "white space around": ("\u3000 a\tdog\r\n".encode(), "a\tdog"),
+    "white space around": ("\u3000 a\tdog\r\n".encode(), "a dog"),
     "right to left": ("כלב".encode(), "כלב"),
     "many code points": ("👩‍🚀 é".encode(), "👩‍🚀 é"),
     "names of tokens": (b"<end><pad> <eos>", "<end><pad> <eos>"),
