@@ -17,7 +17,7 @@ from torchaudio.transforms import GriffinLim, InverseMelScale, MelSpectrogram
 
 from omni.batch import Tokens
 from omni.config import AudioConfig
-from omni.nn.draws import Draws
+from omni.nn.draws import Draws, Purpose
 from omni.nn.norm import SequenceGroupNorm
 from omni.nn.position import sequence
 from omni.nn.transformer import Projection, Transformer
@@ -123,7 +123,7 @@ def add_noise(
     x = samples.float() / 32768
     present = frame_mask(lengths, x.shape[1])
     speech = (x.square().sum(1) / lengths).sqrt()
-    draws = Draws(keys, purpose=2)
+    draws = Draws(keys, Purpose.AUDIO_NOISE)
     level = speech * 10 ** draws.uniform(-1.5, 0) * (draws.uniform(0, 1) < 0.5)
     # A stretch of one long noise each: to draw millions of numbers by key costs half a step.
     stretches = _noise(x.device).unfold(0, x.shape[1], 1)
@@ -151,7 +151,7 @@ def augment(
     `unit`: how many natural logarithms of power a unit of the frames is.
     """
     (n, bands, size), device = frames.shape, frames.device
-    uniform = Draws(keys, purpose=3).uniform
+    uniform = Draws(keys, Purpose.AUDIO_AUGMENTATION).uniform
     tempo, pitch, bend = uniform(0.85, 1.2), uniform(-0.12, 0.12).exp(), uniform(-0.05, 0.05)
     time = torch.arange(size, device=device) * tempo[:, None]
     band = torch.linspace(-1, 1, bands, device=device) * pitch[:, None] + bend[:, None]

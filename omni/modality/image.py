@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from omni.batch import Tokens
 from omni.config import ImageConfig
-from omni.nn.draws import Draws
+from omni.nn.draws import Draws, Purpose
 from omni.nn.transformer import Gist, Projection
 
 
@@ -60,7 +60,7 @@ def unpatchify(patches: Float[Tensor, "N T P"], patch: int) -> Float[Tensor, "N 
 def augment(pixels: Float[Tensor, "N 3 H W"], keys: Int[Tensor, "N"]) -> Float[Tensor, "N 3 H W"]:
     """Random turn, scale, shift, colour and an erased box, fixed by the key of each picture."""
     size, device = pixels.shape[-1], pixels.device
-    draws = Draws(keys, purpose=1)
+    draws = Draws(keys, Purpose.IMAGE_AUGMENTATION)
     uniform = draws.uniform
 
     angle, scale, aspect = uniform(-0.35, 0.35), uniform(0.85, 1.4), uniform(-0.15, 0.15).exp()

@@ -5,12 +5,42 @@ processes or another order of the batch draws the same for the same item.
 """
 
 import math
+from enum import Enum, unique
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 LOW = (1 << 16) - 1
+
+
+@unique
+class Purpose(Enum):
+    """What is drawn for an item, each with numbers of its own, so that no two draws are the same.
+
+    What is drawn for every modality of a sample has a number for each of the three. A number is
+    never changed or used again: a run would go on with other draws than it began with.
+    """
+
+    IMAGE_AUGMENTATION = range(1, 2)
+    AUDIO_NOISE = range(2, 3)
+    AUDIO_AUGMENTATION = range(3, 4)
+    # Which samples of a step an objective takes.
+    JOINT_SAMPLES = range(10, 11)
+    IMAGE_FLOW_SAMPLES = range(11, 12)
+    AUDIO_FLOW_SAMPLES = range(12, 13)
+    SEVERAL_MODALITIES = range(13, 14)
+    DROPPING_SAMPLES = range(14, 15)
+    # What each objective draws for a sample.
+    FLOW_NOISE = range(20, 23)
+    FLOW_TIME = range(30, 33)
+    FLOW_UNCONDITIONAL = range(40, 43)
+    MATCHING_MIXTURE = range(50, 51)
+    MATCHING_BLUR = range(51, 54)
+    MASKED_TOKENS = range(60, 63)
+    MASKED_WORDS = range(70, 71)
+    MODALITY_DROPOUT = range(80, 81)
+    WORD_DROPOUT = range(90, 91)
 
 
 def _mix(x: Tensor) -> Tensor:
@@ -23,11 +53,13 @@ def _mix(x: Tensor) -> Tensor:
 class Draws:
     """A sequence of random numbers for each of N items; every call goes on in it.
 
-    `keys` are int64; `purpose` tells apart what is drawn for the same item at different places.
+    `keys` are int64; `purpose` and, where it has several numbers, the number of the `modality` tell
+    apart what is drawn for the same item at different places.
     """
 
-    def __init__(self, keys: Int[Tensor, "N"], purpose: int) -> None:
-        self.low = _mix((keys & 0x7FFFFFFF).int() + purpose)[:, None]
+    def __init__(self, keys: Int[Tensor, "N"], purpose: Purpose, modality: int = 0) -> None:
+        number = purpose.value[modality]
+        self.low = _mix((keys & 0x7FFFFFFF).int() + number)[:, None]
         self.high = _mix((keys >> 32).int())[:, None]
         self.count = 0
 

@@ -4,13 +4,11 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from omni.nn.draws import Draws
+from omni.nn.draws import Draws, Purpose
 
 DROPPED = 0.3
 """probability of each sense"""
 ROUNDS = 16
-PURPOSE = 51
-"""of draws"""
 
 
 def draw_kept(keys: Int[Tensor, "N"], present: Bool[Tensor, "N 3"]) -> Bool[Tensor, "N 3"]:
@@ -20,7 +18,7 @@ def draw_kept(keys: Int[Tensor, "N"], present: Bool[Tensor, "N 3"]) -> Bool[Tens
     three senses none is dropped in .3525 of the samples, one given sense in .1511 and a given pair
     in .0647.
     """
-    draws = Draws(keys, PURPOSE).uniform(0, 1, ROUNDS, present.shape[1])
+    draws = Draws(keys, Purpose.MODALITY_DROPOUT).uniform(0, 1, ROUNDS, present.shape[1])
     kept = (draws >= DROPPED) & present[:, None]
     valid = kept.any(2)
     first = kept[torch.arange(len(keys)), valid.int().argmax(1)]

@@ -9,21 +9,22 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from omni.nn.draws import Draws
+from omni.nn.draws import Draws, Purpose
 
 NEAREST = 0.5
 """1 - t is not taken smaller than this: it bounds the weight of nearly clean inputs"""
 
 
-def draw_times(keys: Int[Tensor, "B"], purpose: int, mean: float = -1.0) -> Float[Tensor, "B"]:
+def draw_times(keys: Int[Tensor, "B"], modality: int, mean: float = -1.0) -> Float[Tensor, "B"]:
     """Logit-normal times (arXiv:2403.03206, section 3.1), fixed by the key of each item.
 
     A negative mean draws more noisy ones.
     """
-    return torch.sigmoid(mean + torch.special.ndtri(Draws(keys, purpose).uniform(2**-24, 1)))
+    uniform = Draws(keys, Purpose.FLOW_TIME, modality).uniform(2**-24, 1)
+    return torch.sigmoid(mean + torch.special.ndtri(uniform))
 
 
-def draw_noise(keys: Int[Tensor, "B"], purpose: int, *shape: int) -> Float[Tensor, "B ..."]:
+def draw_noise(keys: Int[Tensor, "B"], modality: int, *shape: int) -> Float[Tensor, "B ..."]:
     """Normal noise, fixed by the key of each item.
 
     A generator for each item: to draw so many by counting (`Draws`) takes six times as long on a
@@ -32,7 +33,7 @@ def draw_noise(keys: Int[Tensor, "B"], purpose: int, *shape: int) -> Float[Tenso
     generator = torch.Generator(keys.device)
     rows = [
         torch.randn(shape, generator=generator.manual_seed(seed), device=keys.device)
-        for seed in Draws(keys, purpose).seeds()
+        for seed in Draws(keys, Purpose.FLOW_NOISE, modality).seeds()
     ]
     return torch.stack(rows) if rows else torch.empty(0, *shape, device=keys.device)
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from omni.modality.text import END
-from omni.nn.draws import Draws
+from omni.nn.draws import Draws, Purpose
 
 HIDDEN = 0.15
 """share of the tokens"""
@@ -18,20 +18,19 @@ BLANKED, OTHER = 0.8, 0.1
 they are (BERT, arXiv:1810.04805, section 3.1)"""
 
 
-def draw_hidden(keys: Int[Tensor, "N"], purpose: int, size: int) -> Bool[Tensor, "N T"]:
+def draw_hidden(keys: Int[Tensor, "N"], modality: int, size: int) -> Bool[Tensor, "N T"]:
     """Which of `size` tokens are hidden, each by itself, fixed by the key of the item."""
-    return Draws(keys, purpose).uniform(0, 1, size) < HIDDEN
+    return Draws(keys, Purpose.MASKED_TOKENS, modality).uniform(0, 1, size) < HIDDEN
 
 
 def corrupt(
     ids: Int[Tensor, "N L"],
     hidden: Bool[Tensor, "N L"],
     keys: Int[Tensor, "N"],
-    purpose: int,
     vocab_size: int,
 ) -> tuple[Int[Tensor, "N L"], Bool[Tensor, "N L"]]:
     """The texts with other words in some hidden places, and the places that are to be blank."""
-    draws = Draws(keys, purpose)
+    draws = Draws(keys, Purpose.MASKED_WORDS)
     fate = draws.uniform(0, 1, ids.shape[1])
     words = draws.uniform(END + 1, vocab_size, ids.shape[1]).long()
     other = hidden & (fate >= BLANKED) & (fate < BLANKED + OTHER)

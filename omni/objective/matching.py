@@ -16,13 +16,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from omni.batch import SENSES
-from omni.nn.draws import Draws
+from omni.nn.draws import Draws, Purpose
 
 CLASSES = (("image", "audio", "text"), ("image", "audio"), ("audio", "text"), ("image", "text"), ())
 """the senses that belong together; whatever else is there is foreign"""
 NONE = len(CLASSES) - 1
-PURPOSE, BLURRED = 50, 51
-"""of draws; to the second the number of the sense is added"""
 HARD = 0.5
 """share of the sequences whose foreign items are near to what stays"""
 BLUR = 0.75
@@ -64,7 +62,7 @@ def mix(
         own: the items of each sample, -1 for what it lacks; at least two are there.
         group, keys: of the samples.
     """
-    draws = Draws(keys, PURPOSE)
+    draws = Draws(keys, Purpose.MATCHING_MIXTURE)
     kind = draws.uniform(0, len(CLASSES)).long()
     left_out = draws.uniform(0, 2 * len(SENSES)).long()
     place = draws.uniform(0, 1, len(SENSES))
@@ -106,14 +104,14 @@ def mix(
 
 
 def blur(
-    vectors: Float[Tensor, "N E"], keys: Int[Tensor, "N"], purpose: int
+    vectors: Float[Tensor, "N E"], keys: Int[Tensor, "N"], modality: int
 ) -> Float[Tensor, "N E"]:
     """Unit vectors moved by noise of a length between nothing and `BLUR`.
 
     In training what belongs together is far nearer (cosines of .95) than it will ever be again (.7
     to .9): a head that sees it so learns to demand too much.
     """
-    draws = Draws(keys, purpose)
+    draws = Draws(keys, Purpose.MATCHING_BLUR, modality)
     length = draws.uniform(0, BLUR, 1) / vectors.shape[1] ** 0.5
     return F.normalize(vectors + length * draws.noise(vectors.shape[1]), dim=-1)
 

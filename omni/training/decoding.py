@@ -6,7 +6,7 @@ from torch import Tensor
 
 from omni.batch import SENSES, WRITTEN, Part, Tokens, stack
 from omni.modality.text import PAD
-from omni.nn.draws import Draws
+from omni.nn.draws import Draws, Purpose
 from omni.nn.lengths import by_length
 from omni.objective.flow import draw_noise, draw_times, flow_loss, noised
 from omni.objective.next_token import next_token_loss
@@ -17,10 +17,6 @@ LENGTH = 0.2
 """weight of the length of speech, in log frames, beside the speech"""
 UNCONDITIONAL = 0.1
 """share of the items of a flow decoder that learn without a source, for guidance"""
-NOISE, TIME, DROP = 20, 30, 40
-"""purposes of draws, to which the number of the sense is added"""
-WORDS = 50
-"""the same of the tokens that are hidden from the text decoder"""
 
 
 def next_token(step: MicroBatch, source: Source) -> dict[str, Tensor]:
@@ -60,7 +56,7 @@ def _written(
     total = int(step.selection.table.written[everywhere, WRITTEN.index(name)].sum())
     shown = ids[:, :-1]
     if share := step.selection.word_dropout:
-        draws = Draws(step.key[texts.rows.clamp(min=0)], WORDS)
+        draws = Draws(step.key[texts.rows.clamp(min=0)], Purpose.WORD_DROPOUT)
         away = draws.uniform(0, 1, shown.shape[1]) < share
         away[:, 0] = False  # the language
         shown = shown.masked_fill(away, PAD)
@@ -109,9 +105,9 @@ def _flow_loss(
     clean, mask = step.network.patches(sense, part)
     flow, number = step.network.flow(sense), SENSES.index(sense)
     # As long as can be: what is drawn for an item does not depend on its neighbours' length.
-    noise = draw_noise(keys, NOISE + number, len(flow.positions), clean.shape[2])
+    noise = draw_noise(keys, number, len(flow.positions), clean.shape[2])
     noise = noise[:, : clean.shape[1]]
-    time = draw_times(keys, TIME + number)
-    drop = Draws(keys, DROP + number).uniform(0, 1) < UNCONDITIONAL
+    time = draw_times(keys, number)
+    drop = Draws(keys, Purpose.FLOW_UNCONDITIONAL, number).uniform(0, 1) < UNCONDITIONAL
     predicted = flow(noised(clean, noise, time), mask, time, memory.x, memory.mask, drop)
     return flow_loss(predicted, clean, time, mask, total)

@@ -6,11 +6,8 @@ from omni.batch import SENSES, Tokens
 from omni.modality.text import END
 from omni.network import Fused
 from omni.objective.masked import corrupt, draw_hidden, patches_loss, words_loss
-from omni.objective.matching import BLURRED, blur, matching_loss, mix
+from omni.objective.matching import blur, matching_loss, mix
 from omni.training.micro_batch import MicroBatch, at_least_one
-
-HIDDEN, WORDS = 60, 70
-"""purposes of draws; to the first the number of the sense is added"""
 
 
 def matching(step: MicroBatch) -> dict[str, Tensor]:
@@ -25,7 +22,7 @@ def matching(step: MicroBatch) -> dict[str, Tensor]:
     for number, sense in ((SENSES.index(sense), sense) for sense in step.parts):
         fused = step.fused[sense,][mixture.index[:, number]]
         there = fused.tokens.mask & mixture.present[:, number, None]
-        vector = blur(fused.vector.detach(), keys, BLURRED + number)
+        vector = blur(fused.vector.detach(), keys, number)
         senses[sense] = Fused(Tokens(fused.tokens.x, there), vector)
     loss = matching_loss(step.network.match(senses), mixture.label, len(step.selection.matched))
     return {"matching": loss * bool(len(mine))}
@@ -39,11 +36,11 @@ def masked(step: MicroBatch) -> dict[str, Tensor]:
     for number, sense in ((SENSES.index(sense), sense) for sense in step.parts):
         item, there = items[:, number].clamp(min=0), (items[:, number] >= 0)[:, None]
         tokens = step.tokens[sense][item]
-        hide = draw_hidden(keys, HIDDEN + number, tokens.x.shape[1]) & tokens.mask & there
+        hide = draw_hidden(keys, number, tokens.x.shape[1]) & tokens.mask & there
         if sense == "text":
             ids = step.parts["text"].data[item]
             hide = hide & (ids > END)
-            tokens = network.encode_blanked(*corrupt(ids, hide, keys, WORDS, network.read_size))
+            tokens = network.encode_blanked(*corrupt(ids, hide, keys, network.read_size))
         else:
             tokens = network.hide(sense, tokens, hide)
         sequence.append(Tokens(tokens.x, tokens.mask & there))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omni.batch import SENSES, WRITTEN, Table
 from omni.config import LossConfig
-from omni.nn.draws import Draws
+from omni.nn.draws import Draws, Purpose
 from omni.objective.dropping import draw_kept
 
 Source = tuple[str, ...]
@@ -23,13 +23,11 @@ JOINT = (("audio", "image", "text"), ("audio", "text", "image"), ("image", "text
 """two senses together, and the third"""
 TOGETHER = ("joint", "next_token", "image_flow", "audio_flow")
 """objectives that look at two senses together"""
-PAIRED, DRAWN, SPOKEN, SEVERAL, DROPPING = 10, 11, 12, 13, 14
-"""purposes of draws"""
 MATCHED, MASKED = 0.5, 0.25
 """of a step's samples with several senses, those that each of the two objectives sees"""
 LEFT = [tuple(sorted(left)) for size in (1, 2) for left in combinations(SENSES, size)]
 """what may be left of the senses of a sample when some are dropped"""
-PURPOSES = {"image": DRAWN, "audio": SPOKEN}
+FLOW_SAMPLES = {"image": Purpose.IMAGE_FLOW_SAMPLES, "audio": Purpose.AUDIO_FLOW_SAMPLES}
 SHARES = {"image": (0.4, 1.0), "audio": (0.5, 0.5)}
 """of a step's pictures and recordings, what their decoders learn to make: at the start of the run
 and at its end, where what they are made from hardly moves any more"""
@@ -54,15 +52,17 @@ class Selection:
         self.joint = JOINT[max(int(torch.randint(4, (), generator=generator)) - 1, 0)]
         self.rows: Rows = {(sense,): _rows(table.has(sense)) for sense in self.senses}
         self.asked = _rows(table.written[:, WRITTEN.index("answer")] > 0)
-        both = self._shuffled(table.has(*self.joint[:2]), PAIRED)
+        both = self._shuffled(table.has(*self.joint[:2]), Purpose.JOINT_SAMPLES)
         if len(both) and any(getattr(weights, name) for name in TOGETHER):
             self.rows[self.joint[:2]] = both[: -(-len(both) // 4)].sort().values  # costs the most
-        several = self._shuffled((table.lengths > 0).sum(1) > 1, SEVERAL)
+        has_several = (table.lengths > 0).sum(1) > 1
+        several = self._shuffled(has_several, Purpose.SEVERAL_MODALITIES)
         edges = [round(share * len(several)) for share in (MATCHED, MATCHED + MASKED)]
         self.matched = several[: edges[0]].sort().values
         self.masked = several[edges[0] : edges[1]].sort().values
 
-        dropping = Draws(table.key, DROPPING).uniform(0, 1) < weights.dropping
+        draws = Draws(table.key, Purpose.DROPPING_SAMPLES)
+        dropping = draws.uniform(0, 1) < weights.dropping
         left = self._drop(dropping)
         for source, rows in left.items():
             self.rows[source] = torch.cat([self.rows.get(source, rows), rows]).unique()
@@ -83,7 +83,7 @@ class Selection:
         start, end = torch.searchsorted(self.rows[source], edges).tolist()
         return start, end
 
-    def _shuffled(self, those: Bool[Tensor, "G"], purpose: int) -> Int[Tensor, "K"]:
+    def _shuffled(self, those: Bool[Tensor, "G"], purpose: Purpose) -> Int[Tensor, "K"]:
         """Rows in random order, fixed by the keys."""
         rows = _rows(those)
         return rows[Draws(self.table.key[rows], purpose).uniform(0, 1).argsort(stable=True)]
@@ -104,7 +104,7 @@ class Selection:
         is what was dropped; of the others most are made from text.
         """
         has = self.table.has(sense)
-        free = self._shuffled(has & ~dropping, PURPOSES[sense])
+        free = self._shuffled(has & ~dropping, FLOW_SAMPLES[sense])
         sources = [s for s in self.rows if sense not in s and s != ("text",)]
         parts = {source: (1 - FROM_TEXT) / len(sources) for source in sources}
         if ("text",) in self.rows:

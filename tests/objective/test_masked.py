@@ -10,21 +10,21 @@ VOCABULARY = 800
 
 
 def test_fifteen_in_a_hundred_are_hidden_each_by_itself() -> None:
-    hidden = draw_hidden(KEYS, 60, 20)
+    hidden = draw_hidden(KEYS, 0, 20)
     assert hidden.numel() >= 100_000
     assert abs(hidden.float().mean() - 0.15) < 0.005
     assert (hidden.float().mean(0) - 0.15).abs().max() < 0.015  # in every place
     both = (hidden[:, 0] & hidden[:, 1]).float().mean()
     assert abs(both - 0.15**2) < 0.006
-    # Another purpose hides others; a longer sequence the same ones in its beginning.
-    assert not torch.equal(draw_hidden(KEYS, 61, 20), hidden)
-    assert torch.equal(draw_hidden(KEYS, 60, 50)[:, :20], hidden)
+    # Another modality hides others; a longer sequence the same ones in its beginning.
+    assert not torch.equal(draw_hidden(KEYS, 1, 20), hidden)
+    assert torch.equal(draw_hidden(KEYS, 0, 50)[:, :20], hidden)
 
 
 def test_of_hidden_words_eight_in_ten_are_blank_and_one_is_another() -> None:
     ids = torch.randint(END + 1, VOCABULARY, (len(KEYS), 100))
-    hidden = draw_hidden(KEYS, 60, 100)
-    shown, blank = corrupt(ids, hidden, KEYS, 70, VOCABULARY)
+    hidden = draw_hidden(KEYS, 0, 100)
+    shown, blank = corrupt(ids, hidden, KEYS, VOCABULARY)
     other = shown != ids
     assert hidden.sum() > 100_000
     assert abs(blank.sum() / hidden.sum() - 0.8) < 0.005
@@ -36,7 +36,7 @@ def test_of_hidden_words_eight_in_ten_are_blank_and_one_is_another() -> None:
 
 
 def test_the_losses_are_means_of_items_that_add_up_over_parts() -> None:
-    hidden = draw_hidden(KEYS[:8], 60, 12)
+    hidden = draw_hidden(KEYS[:8], 0, 12)
     patches = torch.randn(8, 12, 5)
     guess = torch.randn(8, 12, 5)
     items = [(guess[i] - patches[i])[hidden[i]].square().mean() for i in range(8)]

@@ -153,28 +153,28 @@ KEYS = torch.randint(-(2**62), 2**62, (512,), generator=torch.Generator().manual
 
 def test_noise_belongs_to_its_item() -> None:
     order = torch.randperm(512, generator=torch.Generator().manual_seed(1))
-    noise, times = draw_noise(KEYS, 20, 4, 8), draw_times(KEYS, 30)
-    assert torch.equal(draw_noise(KEYS[order], 20, 4, 8), noise[order])
-    assert torch.equal(draw_noise(KEYS[7:8], 20, 4, 8), noise[7:8])
-    assert torch.equal(draw_times(KEYS[order], 30), times[order])
-    assert torch.equal(draw_times(KEYS[7:8], 30), times[7:8])
-    assert draw_noise(KEYS[:0], 20, 4, 8).shape == (0, 4, 8)
+    noise, times = draw_noise(KEYS, 0, 4, 8), draw_times(KEYS, 0)
+    assert torch.equal(draw_noise(KEYS[order], 0, 4, 8), noise[order])
+    assert torch.equal(draw_noise(KEYS[7:8], 0, 4, 8), noise[7:8])
+    assert torch.equal(draw_times(KEYS[order], 0), times[order])
+    assert torch.equal(draw_times(KEYS[7:8], 0), times[7:8])
+    assert draw_noise(KEYS[:0], 0, 4, 8).shape == (0, 4, 8)
 
 
 def test_each_item_and_each_purpose_has_noise_of_its_own() -> None:
     """Keys that differ in high bits only, too: a seed of torch's on a CPU has 32."""
-    noise = draw_noise(KEYS, 20, 64)
-    for other in (draw_noise(KEYS, 21, 64), noise.roll(1, 0), draw_noise(KEYS + 2**33, 20, 64)):
+    noise = draw_noise(KEYS, 0, 64)
+    for other in (draw_noise(KEYS, 1, 64), noise.roll(1, 0), draw_noise(KEYS + 2**33, 0, 64)):
         # Correlation of 32,768 pairs: 0.0055 is one standard deviation.
         assert abs((noise * other).mean()) < 0.025
-    times = draw_times(KEYS, 30).logit() + 1
-    for other in (draw_times(KEYS, 31).logit() + 1, times.roll(1)):
+    times = draw_times(KEYS, 0).logit() + 1
+    for other in (draw_times(KEYS, 1).logit() + 1, times.roll(1)):
         assert abs((times * other).mean()) < 0.2  # of 512 pairs: 0.044
 
 
 def test_noise_is_normal_and_times_are_logit_normal() -> None:
     keys = torch.arange(20_000)
-    for values, scale in ((draw_noise(keys[:200], 20, 100), 1), (draw_times(keys, 30).logit(), -1)):
+    for values, scale in ((draw_noise(keys[:200], 0, 100), 1), (draw_times(keys, 0).logit(), -1)):
         z = values.flatten() - (0 if scale == 1 else -1)
         assert abs(z.mean()) < 0.03 and abs(z.var() - 1) < 0.05
         # Share within one and two standard deviations.
