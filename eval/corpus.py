@@ -10,7 +10,7 @@ import PIL.Image
 
 from omni import Audio
 from omni.batch import Sample
-from omni.items import Item
+from omni.items import Item, to_sound
 from omni.pipeline.sample import read_samples
 
 SENSES = ("text", "image", "audio")
@@ -132,7 +132,7 @@ def picture(sample: Sample) -> PIL.Image.Image:
 def recording(sample: Sample) -> Audio:
     """The sample's recording, float32 in [-1, 1] at 16 kHz."""
     assert sample.audio is not None
-    return Audio(sample.audio.numpy().astype(np.float32) / 32768, 16000)
+    return to_sound(sample.audio, 16_000)
 
 
 def noisy(sample: Sample, snr: float, seed: int) -> Audio:

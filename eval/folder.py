@@ -17,12 +17,15 @@ import torch
 import omni
 from eval.classes import Classes, read_names, read_templates
 from omni.items import Item
-from omni.pipeline.formats import IMAGES, SOUNDS
+from omni.pipeline.formats import FORMATS
 
 SPLITS = ("train", "val", "test")
 BLOCK = 512
 """files that are in memory at a time"""
-KINDS: dict[str, str] = {**dict.fromkeys(IMAGES, "image"), **dict.fromkeys(SOUNDS, "audio")}
+KINDS = {
+    ending: form.modality for ending, form in FORMATS.items() if form.modality in ("image", "audio")
+}
+"""modality of a file by its ending"""
 
 
 class Folder(Classes):

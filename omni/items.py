@@ -8,26 +8,42 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, Int16, UInt8
 from PIL import Image
 from torch import Tensor
 
 from omni.batch import Sample
-from omni.modality.audio import to_int16
-from omni.pipeline.decode import decode_audio, decode_image
-from omni.pipeline.formats import IMAGES, SOUNDS
-from omni.pipeline.video import CONTAINERS, decode_video
-
-FILES = (*IMAGES, *SOUNDS, *CONTAINERS, "txt")
-"""endings of what `read` can read"""
+from omni.modality.audio import to_float, to_int16
+from omni.modality.text import clean_text
+from omni.pipeline.decode import check_rate, read_audio, read_image, to_pixels
+from omni.pipeline.formats import FORMATS
+from omni.pipeline.video import decode_video
 
 
 @dataclass(frozen=True, eq=False)
 class Audio:
-    """Mono sound: float32 samples in -1 ... 1 and their rate in Hz."""
+    """Mono sound.
 
-    samples: np.ndarray
+    Attributes:
+        samples: one row. Integers are taken by the range of their type, and become float32.
+        sample_rate: Hz.
+
+    Raises:
+        ValueError: for samples that are not one row, for floats far beyond ±1 and for NaN.
+    """
+
+    samples: Float[np.ndarray, "S"]
     sample_rate: int
+
+    def __post_init__(self) -> None:
+        check_rate(self.sample_rate)
+        samples = np.ascontiguousarray(self.samples)
+        if samples.ndim != 1:
+            raise ValueError(
+                f"sound must be one row of samples, got shape {samples.shape}; "
+                "average the channels of stereo"
+            )
+        object.__setattr__(self, "samples", to_float(samples))
 
     def save(self, path: str | Path) -> None:
         """As WAV, FLAC or whatever the name's ending says."""
@@ -51,35 +67,47 @@ Item = str | Image.Image | Audio | Video | Sequence["str | Image.Image | Audio |
 
 
 def read(path: str | Path) -> str | Image.Image | Audio | Video:
-    """A file as an item. Raises `ValueError` for an unknown ending or damaged contents."""
+    """Return what a file holds, as an item.
+
+    Raises `ValueError` for an ending that is not in the table of formats, and damaged contents.
+    """
     path = Path(path)
     extension = path.suffix.lower().removeprefix(".")
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
-        if extension in FILES:
+        if extension in FORMATS:
             return decode(extension, path.read_bytes())
     except Exception as error:
         raise ValueError(f"{path}: {error}") from error
-    raise ValueError(f"{path}: the ending must be one of {', '.join(FILES)}")
+    raise ValueError(f"{path}: the ending must be one of {', '.join(FORMATS)}")
 
 
 def decode(extension: str, data: bytes) -> str | Image.Image | Audio | Video:
-    """The bytes of a file of one of the known endings. Raises what its decoder does."""
-    if extension in IMAGES:
-        return to_picture(decode_image(data))
-    if extension in SOUNDS:
-        return _audio(*decode_audio(data))
-    if extension in CONTAINERS:
-        pixels, samples, rate = decode_video(data, extension)
-        frames = [to_picture(frame) for frame in pixels]
-        return Video(frames, None if samples is None else _audio(samples, rate))
-    return data.decode("utf-8").strip()
+    """Return what the bytes of a file hold, by its ending. Raises what its decoder does."""
+    modality = FORMATS[extension].modality
+    if modality == "image":
+        return to_picture(read_image(data))
+    if modality == "audio":
+        return to_sound(*read_audio(data))
+    if modality == "video":
+        pixels, samples, rate = decode_video(data)
+        sound = None if samples is None else to_sound(samples, rate)
+        if pixels is None:  # a recording in a video's container, as browsers make them
+            assert sound is not None
+            return sound
+        return Video([to_picture(frame) for frame in pixels], sound)
+    return clean_text(data.decode("utf-8"))
 
 
 def to_picture(pixels: UInt8[Tensor, "3 H W"]) -> Image.Image:
-    """Pixels as they are in a sample."""
+    """Return the pixels of a sample as a picture."""
     return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+
+
+def to_sound(samples: Int16[Tensor, "S"], sample_rate: int) -> Audio:
+    """Return the sound of a sample, which becomes the same samples again."""
+    return Audio(samples.numpy(), sample_rate)
 
 
 def read_argument(argument: str) -> str | Image.Image | Audio | Video:
@@ -89,15 +117,7 @@ def read_argument(argument: str) -> str | Image.Image | Audio | Video:
 
 def is_file_name(name: str) -> bool:
     """Whether a name ends like a file that `read` knows."""
-    return "." in name and name.rsplit(".", 1)[-1].lower() in FILES
-
-
-def _audio(samples: Tensor, rate: int) -> Audio:
-    return Audio(samples.numpy().astype(np.float32) / 32768, rate)
-
-
-def _pixels(picture: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+    return "." in name and name.rsplit(".", 1)[-1].lower() in FORMATS
 
 
 def to_sample(item: Item, sample_rate: int) -> Sample:
@@ -123,16 +143,16 @@ def num_frames(sample: Sample) -> int:
 
 def _senses(value: Any, sample_rate: int) -> Iterator[tuple[str, Any]]:
     if isinstance(value, str):
-        yield "text", value
+        yield "text", clean_text(value)
     elif isinstance(value, Image.Image):
-        yield "image", _pixels(value)
+        yield "image", to_pixels(value)
     elif isinstance(value, Audio):
         samples = torch.from_numpy(value.samples)
         yield "audio", to_int16(samples, value.sample_rate, sample_rate)
     elif isinstance(value, Video):
         if len({frame.size for frame in value.frames}) != 1:
             raise ValueError("a video must have frames, all of one size")
-        yield "image", torch.stack([_pixels(frame) for frame in value.frames])
+        yield "image", torch.stack([to_pixels(frame) for frame in value.frames])
         if value.audio is not None:
             yield from _senses(value.audio, sample_rate)
     else:

@@ -31,7 +31,7 @@ def given(keep: Keep, to: str, network: Network) -> Given:
     if not isinstance(original, Image.Image if to == "image" else Audio):
         raise ValueError(f"keep must be of what is made, {to}; got {type(original).__name__}")
     content = getattr(to_sample(original, config.audio.sample_rate), to)
-    size = original.size[::-1] if isinstance(original, Image.Image) else original.samples.shape
+    size = content.shape[1:] if isinstance(original, Image.Image) else original.samples.shape
     if where.dtype != torch.bool or where.shape != size:
         is_ = f"{where.dtype} {tuple(where.shape)}"
         raise ValueError(f"keep.where must be bool {tuple(size)}, as the original; got {is_}")

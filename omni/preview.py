@@ -9,7 +9,7 @@ from torchvision.utils import save_image
 
 from omni.batch import Sample
 from omni.interface import Omni
-from omni.items import Audio
+from omni.items import to_sound
 from omni.modality.image import normalize, to_pil
 
 
@@ -30,7 +30,7 @@ def _write(model: Omni, samples: list[Sample], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rate = model.config.model.audio.sample_rate
     images = [to_pil(normalize(s.image)) for s in samples if s.image is not None]
-    sounds = [Audio(s.audio.numpy() / 32768, rate) for s in samples if s.audio is not None]
+    sounds = [to_sound(s.audio, rate) for s in samples if s.audio is not None]
     texts = [s.text for s in samples if s.text is not None]
     rows = [images, model.generate(texts, to="image")]
     rows += [model.generate(sounds, to="image", seed=1)]  # seed 0 would give the row above again

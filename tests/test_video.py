@@ -45,7 +45,7 @@ def film(
 @pytest.mark.parametrize("container", ["webm", "mp4", "avi"])
 def test_frames_are_spread_evenly_and_come_in_their_order(container: str) -> None:
     levels = [10 * i for i in range(24)]
-    pixels, samples, rate = decode_video(film(levels, container), container)
+    pixels, samples, rate = decode_video(film(levels, container))
     assert pixels.shape == (FRAMES, 3, SIZE, SIZE) and pixels.dtype == torch.uint8
     found = pixels.float().mean((1, 2, 3))
     assert (found.diff() > 10).all() and found[0] < 15 and found[-1] > 205
@@ -56,7 +56,7 @@ def test_frames_are_spread_evenly_and_come_in_their_order(container: str) -> Non
 
 
 def test_a_short_film_has_as_many_frames_as_it_has_and_may_be_silent() -> None:
-    pixels, samples, _ = decode_video(film([50, 100, 200], sound=False), "webm")
+    pixels, samples, _ = decode_video(film([50, 100, 200], sound=False))
     assert len(pixels) == 3 and samples is None
 
 
@@ -66,24 +66,23 @@ def test_a_short_film_has_as_many_frames_as_it_has_and_may_be_silent() -> None:
         (film([9] * 8)[:400], "webm"),
         (b"", "mp4"),
         (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "mp4"),
-        (film([9] * 8, "mp4"), "webm"),
     ],
-    ids=["truncated", "empty", "playlist", "another container"],
+    ids=["truncated", "empty", "playlist"],
 )
 def test_what_is_no_video_is_told(data: bytes, extension: str, tmp_path: Path) -> None:
     path = tmp_path / f"film.{extension}"
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=rf"film.{extension}: {extension} "):
+    with pytest.raises(ValueError, match=rf"film.{extension}: .*(cannot be decoded|no video)"):
         read(path)
 
 
 def test_limits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("omni.pipeline.video.MAX_FRAMES", 10)
     with pytest.raises(ValueError, match="allowed are 10 frames"):
-        decode_video(film([9] * 20), "webm")
+        decode_video(film([9] * 20))
     monkeypatch.setattr("omni.pipeline.video.MAX_PIXELS", 100)
     with pytest.raises(ValueError, match="allowed are 100 pixels of a frame"):
-        decode_video(film([9] * 20), "webm")
+        decode_video(film([9] * 20))
 
 
 def test_a_video_is_its_frames_in_order_and_its_sound(tiny_model: Omni, tmp_path: Path) -> None:

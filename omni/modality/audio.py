@@ -7,6 +7,7 @@ import math
 from functools import lru_cache
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import torchaudio
@@ -25,6 +26,8 @@ from omni.nn.transformer import Projection, Transformer
 FLOOR = 1e-5
 MEAN, STD = -1.0, 3.5
 """of log-mel values of speech; they only need to be near"""
+MAX_PEAK = 8.0
+"""of samples as floats: lossy decoders pass 1.0 a little; 32,768 was meant as an integer"""
 MAX_KERNEL = 1 << 26
 """values of a resampler: two rates without a common factor need one for each pair of phases"""
 NOISE = 1 << 23
@@ -254,15 +257,51 @@ class AudioEncoder(nn.Module):
         return Tokens(self.transformer(x, mask), mask)
 
 
-def to_int16(samples: Float[Tensor, "S"], rate: int, target: int) -> Int16[Tensor, "S2"]:
-    """Floats in -1 ... 1 at `rate` Hz to int16 at `target` Hz. Raises `ValueError` if unusable."""
-    if samples.ndim != 1 or len(samples) == 0 or not samples.isfinite().all():
-        raise ValueError(f"sound must be a row of finite samples, got shape {tuple(samples.shape)}")
+def to_float(samples: np.ndarray) -> Float[np.ndarray, "..."]:
+    """Return samples as float32 within ±1: integers by the range of their type, floats as they are.
+
+    What is a little beyond ±1, as lossy decoders give it, is left to be clipped. Raises
+    `ValueError` for floats beyond ±`MAX_PEAK`, which were meant as integers, and for NaN.
+    """
+    kind = samples.dtype
+    if kind == np.uint8:  # the only unsigned one that recordings have
+        return (samples.astype(np.float32) - 128) / 128
+    if kind in (np.int8, np.int16, np.int32):
+        full_scale = 2 ** (8 * kind.itemsize - 1)
+        exact = np.float32 if kind.itemsize <= 2 else np.float64
+        return (samples.astype(exact) / full_scale).astype(np.float32, copy=False)
+    if kind.kind != "f":
+        raise ValueError(f"samples must be floats, uint8, int8, int16 or int32, got {kind}")
+    peak = float(max(samples.max(initial=0), -samples.min(initial=0)))
+    if not peak <= MAX_PEAK:  # nor is any number that is none
+        raise ValueError(
+            f"samples as floats must be finite numbers within ±1, the largest is {peak:g}; "
+            f"divide integers by their full scale, such as 32768"
+        )
+    return samples.astype(np.float32, copy=False)
+
+
+def to_levels(samples: np.ndarray) -> Int16[np.ndarray, "..."]:
+    """Return samples as int16, full scale at 32,768, clipped. Raises `ValueError` as `to_float`."""
+    levels = np.rint(to_float(samples) * 32768)
+    return np.clip(levels, -32768, 32767).astype(np.int16)
+
+
+def to_int16(samples: Tensor, rate: int, target: int) -> Int16[Tensor, "S2"]:
+    """Return one row of samples at `rate` Hz, floats or integers, as int16 at `target` Hz.
+
+    Raises `ValueError` for what cannot be used.
+    """
+    if samples.ndim != 1 or len(samples) == 0:
+        raise ValueError(f"sound must be one row of samples, got shape {tuple(samples.shape)}")
     if rate != target:
         common = math.gcd(rate, target)
         if (rate // common) * (target // common) > MAX_KERNEL:
             raise ValueError(
                 f"{rate} Hz has too few factors in common with {target} Hz to resample"
             )
-        samples = torchaudio.functional.resample(samples.float(), rate, target)
-    return (samples.float().clamp(-1, 1) * 32767).round().to(torch.int16)
+        floats = torch.from_numpy(to_float(samples.numpy()))
+        samples = torchaudio.functional.resample(floats, rate, target)
+    elif samples.dtype == torch.int16:
+        return samples
+    return torch.from_numpy(to_levels(samples.numpy()))

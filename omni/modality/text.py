@@ -169,7 +169,7 @@ class Tokenizer:
         return self.reader.fast.to_str() == Tokenizer.folding(self.fast).reader.fast.to_str()
 
     def save(self, path: str | Path) -> None:
-        """As one JSON file, which the tokenizers library reads too unless there is another `reader`.
+        """Write one JSON file, which the tokenizers library reads unless it has a `reader`.
 
         The library then encodes what the text encoder reads, in lower case.
         """

@@ -20,8 +20,8 @@ from typing import Any
 
 from omni.modality.text import clean_text
 from omni.pipeline.formats import MAX_TEXT_BYTES
-from omni.pipeline.picture import decode_image, image_size
-from omni.pipeline.sound import audio_info, check_rate, decode_audio
+from omni.pipeline.picture import decode_image, image_size, read_image, to_pixels
+from omni.pipeline.sound import audio_info, check_rate, decode_audio, read_audio
 
 __all__ = [
     "answers_of",
@@ -32,7 +32,10 @@ __all__ = [
     "decode_json",
     "decode_text",
     "image_size",
+    "read_audio",
+    "read_image",
     "texts_of",
+    "to_pixels",
 ]
 
 TEXT_FIELDS = ("text", "caption", "captions", "transcript", "transcription")

@@ -1,6 +1,7 @@
-"""Bytes of a picture to uint8 pixels: JPEG by libjpeg-turbo, PNG and WebP by PIL.
+"""Pictures to uint8 RGB pixels: bytes of any format in the table, and objects of PIL.
 
-The size is known and checked before anything is allocated.
+JPEG is decoded by libjpeg-turbo, the rest by PIL. The size is known and checked before anything is
+allocated. Everything that PIL has decoded, here or elsewhere, becomes RGB by `to_pixels`.
 """
 
 import io
@@ -10,13 +11,18 @@ import numpy as np
 import simplejpeg
 import torch
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from omni.pipeline.formats import MAX_PARTS, MAX_PIXELS, MAX_SCANS, MAX_SIDE
+from omni.pipeline.formats import FORMATS, MAX_PARTS, MAX_PIXELS, MAX_SCANS, MAX_SIDE
 
 FLIPS = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}
 """dims to flip for an EXIF orientation, after rows and columns are exchanged from 5 on"""
+CONVERTED = tuple({form.reader: 0 for form in FORMATS.values() if form.library == "PIL"})
+"""formats of PIL that a shard may not hold"""
+FULL_SCALES = (1, 255, 65_535)
+"""levels of white in a picture of 32-bit numbers: the smallest that none of them exceeds"""
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 STRIP = 1 << 18
 """pixels that PIL converts at a time: all at once take twice the memory"""
 
@@ -40,12 +46,16 @@ def image_size(data: bytes | bytearray) -> tuple[int, int]:
     else:
         begin = bytes(data[:8])
         raise ValueError(f"a picture must be JPEG, PNG or WebP, this begins with {begin!r}")
+    _check_size(width, height, limit)
+    return width, height
+
+
+def _check_size(width: int, height: int, limit: int) -> None:
     if not 0 < width * height <= limit or max(width, height) > MAX_SIDE:
         raise ValueError(
             f"picture has {width}x{height} pixels, allowed are 1 to {limit} in all "
             f"and {MAX_SIDE} a side"
         )
-    return width, height
 
 
 def _webp_size(data: bytes | bytearray) -> tuple[int, int]:
@@ -73,8 +83,50 @@ def decode_image(data: bytes | bytearray, out: np.ndarray | None = None) -> UInt
         fits = turn == 1 and out is not None and out.shape == (height, width, 3)
         pixels = simplejpeg.decode_jpeg(data, "RGB", buffer=out if fits else None)
     else:
-        pixels, turn = _decode_with_pil(data, width, height)
-    picture = torch.from_numpy(pixels).permute(2, 0, 1)
+        return _decode_with_pil(data, width, height)
+    return _turn(torch.from_numpy(pixels).permute(2, 0, 1), turn)
+
+
+def read_image(data: bytes | bytearray) -> UInt8[Tensor, "3 H W"]:
+    """Decode a picture of any format in the table, which a shard may not hold as well.
+
+    Raises `ValueError` for what is none, is damaged, or is over a limit.
+    """
+    begin = bytes(data[:16])
+    if begin[:2] == b"\xff\xd8" or begin[:4] == b"\x89PNG" or begin[8:12] == b"WEBP":
+        return decode_image(data)
+    try:
+        with Image.open(io.BytesIO(data), formats=CONVERTED) as image:
+            _check_size(*image.size, MAX_PIXELS // 2)
+            return to_pixels(image)
+    except UnidentifiedImageError as error:
+        known = ", ".join(("JPEG", "PNG", "WEBP", *CONVERTED))
+        raise ValueError(f"a picture must be {known}, this begins with {begin[:8]!r}") from error
+    except (OSError, SyntaxError, EOFError, *BOMBS) as error:
+        raise ValueError(f"damaged picture: {error}") from error
+
+
+def to_pixels(image: Image.Image) -> UInt8[Tensor, "3 H W"]:
+    """Return the RGB pixels of a picture of PIL in any of its modes, turned upright.
+
+    Transparency is laid on white and levels of 16 bits are scaled to 8. Levels of 32 bits (modes I
+    and F) have white at the smallest of 1 (floats only), 255 and 65,535 that none of them exceeds.
+    Raises `ValueError` for levels that are negative, no numbers, or over 65,535.
+    """
+    image.load()  # first: only then a TIFF is turned, by PIL itself
+    turn = _orientation(image.info.get("exif") or b"")
+    width, height = image.size
+    white = _white(image)
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, STRIP // max(1, width))
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        pixels[top : top + rows] = _to_rgb(strip, white)
+    return _turn(torch.from_numpy(pixels).permute(2, 0, 1), turn)
+
+
+def _turn(picture: UInt8[Tensor, "3 H W"], turn: int) -> UInt8[Tensor, "3 H W"]:
+    """Turn a picture upright as an EXIF orientation says."""
     if turn > 4:
         picture = picture.transpose(1, 2)
     return picture.flip(FLIPS[turn]) if turn in FLIPS else picture
@@ -108,23 +160,17 @@ def _orientation(exif: bytes) -> int:
     return 1
 
 
-def _decode_with_pil(data: bytes | bytearray, width: int, height: int) -> tuple[np.ndarray, int]:
-    """RGB [H W 3] of a PNG or WebP, and its orientation."""
+def _decode_with_pil(data: bytes | bytearray, width: int, height: int) -> UInt8[Tensor, "3 H W"]:
+    """Decode a PNG or WebP."""
     if data[:4] == b"\x89PNG":
         _check_chunks(data)
-    pixels = np.empty((height, width, 3), np.uint8)
-    rows = max(1, STRIP // width)
     try:
         image = Image.open(io.BytesIO(data), formats=("PNG", "WEBP"))
         if image.size != (width, height):
             raise ValueError(f"its first header says {width}x{height}, another {image.size}")
-        image.load()
-        for top in range(0, height, rows):
-            strip = image.crop((0, top, width, min(top + rows, height)))
-            pixels[top : top + rows] = _to_rgb(strip)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        return to_pixels(image)
+    except (OSError, SyntaxError, *BOMBS) as error:
         raise ValueError(f"damaged picture: {error}") from error
-    return pixels, _orientation(image.info.get("exif", b""))
 
 
 def _check_chunks(data: bytes | bytearray) -> None:
@@ -141,13 +187,33 @@ def _check_chunks(data: bytes | bytearray) -> None:
     raise ValueError(f"PNG has more than {MAX_PARTS} chunks")
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):  # 16 bits a pixel, which PIL would clip
+def _white(image: Image.Image) -> int:
+    """Return the level of white of a picture whose levels have more than 8 bits, else 255."""
+    if image.mode.startswith("I;16"):
+        return 65_535
+    if image.mode not in ("I", "F"):
+        return 255
+    levels = np.asarray(image)
+    low, high = float(levels.min()), float(levels.max())
+    scales = FULL_SCALES if image.mode == "F" else FULL_SCALES[1:]
+    if not low >= 0 or not high <= scales[-1]:  # nor is any number that is none
+        raise ValueError(
+            f"levels of a picture of mode {image.mode} must be 0 ... {scales[-1]}, "
+            f"got {low:g} ... {high:g}"
+        )
+    return next(scale for scale in scales if high <= scale)
+
+
+def _to_rgb(image: Image.Image, white: int) -> np.ndarray:
+    transparent = image.info.get("transparency")
+    if image.mode == "F" or image.mode.startswith("I"):  # PIL would clip them
         levels = np.asarray(image)
-        grey = (levels.astype(np.float32) / 257).round().astype(np.uint8)
-        grey[levels == image.info.get("transparency", -1)] = 255
+        grey = (levels.astype(np.float32) * (255 / white)).round().astype(np.uint8)
+        grey[levels == (-1 if transparent is None else transparent)] = 255
         return grey[:, :, None]
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if image.mode in ("La", "RGBa"):
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+    if image.mode in ("RGBA", "LA", "PA") or transparent is not None:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image.convert("RGB"))

@@ -47,10 +47,7 @@ def decode_members(
             if slot == "image":
                 found[slot] = decode_image(data, out)
             elif slot == "audio":
-                samples, rate = decode_audio(data)
-                if rate != sample_rate:
-                    samples = to_int16(samples.float() / 32768, rate, sample_rate)
-                found[slot] = samples
+                found[slot] = to_int16(*decode_audio(data), sample_rate)
             elif slot == "text":
                 found[slot] = decode_text(data)
             else:

@@ -1,6 +1,7 @@
 """Bytes of a recording to int16 samples: WAV, FLAC, MP3, and Vorbis or Opus in Ogg.
 
 The length is known and checked before anything is allocated; then just as many samples must come.
+`read_audio` reads every format in the table, those that a shard may not hold as well.
 """
 
 import io
@@ -17,14 +18,16 @@ from jaxtyping import Int16
 from miniaudio import ffi, lib
 from torch import Tensor
 
+from omni.modality.audio import to_levels
 from omni.pipeline.formats import MAX_AUDIO_VALUES, MAX_PARTS, MAX_SAMPLE_RATE
+from omni.pipeline.video import decode_sound, find_demuxer
 
 STREAMED = 0xFFFFFFFF
 """size of a WAV's samples as programs write it that cannot go back to its header"""
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """each byte with its bits in reverse order"""
-MAX_PEAK = 8.0
-"""of samples as floats: lossy decoders pass 1.0 a little; 32,768 was meant as an integer"""
+CONVERTED = (b"FORM", b".snd", b"caff")
+"""what AIFF, AU and CAF begin with, which libsndfile reads and a shard may not hold"""
 
 
 def audio_info(data: bytes | bytearray) -> tuple[int, int, int]:
@@ -41,11 +44,7 @@ def audio_info(data: bytes | bytearray) -> tuple[int, int, int]:
     elif data[:4] in (b"RIFF", b"OggS"):
         if data[:4] == b"OggS":
             _check_pages(data)
-        try:
-            with soundfile.SoundFile(io.BytesIO(data)) as file:
-                frames, rate, channels = file.frames, file.samplerate, file.channels
-        except soundfile.LibsndfileError as error:
-            raise ValueError(f"no recording that can be read: {error.error_string}") from error
+        frames, rate, channels = _libsndfile_info(data)
     elif _is_mp3(data):
         try:
             info = miniaudio.mp3_get_info(bytes(data))
@@ -72,11 +71,40 @@ def decode_audio(data: bytes | bytearray) -> tuple[Int16[Tensor, "S"], int]:
             samples = _decode_mp3(data, frames, channels)
         else:
             samples = _decode(data, frames)
+    return _to_mono(samples), rate
+
+
+def read_audio(data: bytes | bytearray) -> tuple[Int16[Tensor, "S"], int]:
+    """Decode a recording of any format in the table: mono samples and their rate in Hz.
+
+    Raises `ValueError` for what is none, is damaged, or is over a limit.
+    """
+    if bytes(data[:4]) in CONVERTED:
+        frames, rate, channels = _libsndfile_info(data)
+        _check_sizes(frames, rate, channels)
+        return _to_mono(_decode(data, frames)), rate
+    if find_demuxer(data):
+        samples, rate = decode_sound(data)
+        _check_sizes(len(samples), rate, 1)
+        return samples, rate
+    return decode_audio(data)
+
+
+def _libsndfile_info(data: bytes | bytearray) -> tuple[int, int, int]:
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            return file.frames, file.samplerate, file.channels
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"no recording that can be read: {error.error_string}") from error
+
+
+def _to_mono(samples: Int16[np.ndarray, "S C"]) -> Int16[Tensor, "S"]:
+    """Average the channels."""
     if samples.shape[1] == 1:
         mono = samples[:, 0]
         # Torch takes no memory that cannot be written, as that of bytes.
-        return torch.from_numpy(mono if mono.flags.writeable else mono.copy()), rate
-    return torch.from_numpy(np.rint(samples.mean(1, dtype=np.float32)).astype(np.int16)), rate
+        return torch.from_numpy(mono if mono.flags.writeable else mono.copy())
+    return torch.from_numpy(np.rint(samples.mean(1, dtype=np.float32)).astype(np.int16))
 
 
 def check_rate(rate: int) -> None:
@@ -193,18 +221,9 @@ def _decode(data: bytes | bytearray, frames: int) -> np.ndarray:
             if file.subtype.startswith("PCM"):
                 samples = file.read(frames, "int16", always_2d=True)
             else:  # read as integers, what is beyond full scale would wrap around
-                samples = _to_int16(file.read(frames, "float32", always_2d=True))
+                samples = to_levels(file.read(frames, "float32", always_2d=True))
     except soundfile.LibsndfileError as error:
         raise ValueError(f"damaged recording: {error.error_string}") from error
     if len(samples) != frames:
         raise ValueError(f"damaged or truncated: {frames} samples claimed, {len(samples)} there")
     return samples
-
-
-def _to_int16(values: np.ndarray) -> np.ndarray:
-    peak = max(values.max(initial=0), -values.min(initial=0))
-    if not peak <= MAX_PEAK:  # nor is any number that is none
-        raise ValueError(f"samples must be finite numbers within ±1, the largest is {peak}")
-    values *= 32767
-    np.clip(np.rint(values, out=values), -32768, 32767, out=values)
-    return values.astype(np.int16)

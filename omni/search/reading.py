@@ -9,17 +9,15 @@ import numpy as np
 
 from omni.batch import Sample
 from omni.interface import Omni
-from omni.items import Audio, Item, Video, read, to_picture
-from omni.pipeline.formats import IMAGES, SOUNDS
+from omni.items import Item, Video, read, to_picture, to_sound
+from omni.pipeline.formats import FORMATS
 from omni.pipeline.sample import numbered_samples
-from omni.pipeline.video import CONTAINERS
 from omni.search.index import Entry
 from omni.search.things import place
 
 SENSES = {
-    **dict.fromkeys((*IMAGES, *CONTAINERS), "image"),
-    **dict.fromkeys(SOUNDS, "audio"),
-    "txt": "text",
+    ending: "image" if form.modality == "video" else form.modality
+    for ending, form in FORMATS.items()
 }
 """sense of a file by its ending; a video is found as a picture is"""
 TOGETHER = 256
@@ -97,7 +95,7 @@ def _of_sample(sample: Sample) -> tuple[dict[str, Item], dict[str, Any]]:
         pictures = [*map(to_picture, sample.image.view(-1, *sample.image.shape[-3:]))]
         items["image"] = pictures[0] if sample.image.ndim == 3 else Video(pictures)
     if sample.audio is not None:
-        items["audio"] = Audio(sample.audio.numpy().astype(np.float32) / 32768, 16_000)
+        items["audio"] = to_sound(sample.audio, 16_000)
     meta: dict[str, Any] = {k: v for k, v in sample.meta.items() if _is_plain(v)}
     if sample.text:
         items["text"] = sample.text

@@ -5,7 +5,6 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -90,5 +89,4 @@ def _sound(data: bytes, target: int) -> Audio:
     frames, rate, _ = audio_info(data)
     if frames > MAX_SECONDS * rate:
         raise ValueError(f"recording has {frames / rate:.0f} seconds, allowed are {MAX_SECONDS}")
-    samples = to_int16(decode_audio(data)[0].float() / 32768, rate, target)
-    return Audio(samples.numpy().astype(np.float32) / 32767, target)
+    return to_sound(to_int16(*decode_audio(data), target), target)

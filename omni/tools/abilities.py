@@ -8,15 +8,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any
 
-import numpy as np
 from mcp.server.mcpserver import Audio, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
-from omni import items
 from omni.interface import Omni
-from omni.items import Item, to_picture
-from omni.pipeline.decode import decode_audio, decode_image
+from omni.items import Item, to_picture, to_sound
+from omni.pipeline.decode import read_audio, read_image
 from omni.search.index import Index
 from omni.search.milvus import Milvus
 
@@ -121,10 +119,9 @@ def _item(text: str | None = None, image: str | None = None, audio: str | None =
     """One item of all that is given. Raises `ValueError` for nothing, and what is no base64."""
     found: list[Any] = [] if text is None else [text]
     if image is not None:
-        found.append(to_picture(decode_image(_bytes("image", image))))
+        found.append(to_picture(read_image(_bytes("image", image))))
     if audio is not None:
-        samples, rate = decode_audio(_bytes("audio", audio))
-        found.append(items.Audio(samples.numpy().astype(np.float32) / 32768, rate))
+        found.append(to_sound(*read_audio(_bytes("audio", audio))))
     if not found:
         raise ValueError("a text, an image or audio must be given, got none")
     return found[0] if len(found) == 1 else tuple(found)

@@ -174,7 +174,7 @@ RECORDINGS = {
     "24-bit WAV": (recording(FINE, "WAV", "PCM_24"), FINE >> 16, 0),
     "32-bit WAV": (recording(FINE, "WAV", "PCM_32"), FINE >> 16, 0),
     "24-bit FLAC": (recording(FINE, "FLAC", "PCM_24"), FINE >> 16, 0),
-    "WAV of floats": (floats(0, 0.5, -0.5, 1, -1), [0, 16384, -16384, 32767, -32767], 0),
+    "WAV of floats": (floats(0, 0.5, -0.5, 1, -1), [0, 16384, -16384, 32767, -32768], 0),
     "floats beyond full scale": (floats(1.5, -1.5, 7), [32767, -32768, 32767], 0),
     "doubles": (recording(SHORT / 32768, "WAV", "DOUBLE"), SHORT, 1),
     "mu-law": (recording(SHORT, "WAV", "ULAW"), SHORT, 300),
