@@ -27,7 +27,8 @@ class Sample:
     key: str
     image: UInt8[Tensor, "*F 3 H W"] | None = None
     """a picture, or the F frames of a video"""
-    audio: Int16[Tensor, "S"] | None = None
+    audio: Int16[Tensor, "*W S"] | None = None
+    """a recording, or the W windows of a long one"""
     text: str | None = None
     language: str = "en"
     group: str = ""

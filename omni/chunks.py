@@ -9,6 +9,7 @@ import numpy as np
 from omni.config import ModelConfig
 from omni.items import Audio, Item
 from omni.modality.text import Tokenizer
+from omni.silence import find_sound
 
 FRAME = 0.02
 """seconds over which loudness is taken"""
@@ -21,11 +22,19 @@ SENTENCES = re.compile(r"(?<=[.!?…。！？;])\s*(?=\S)")
 
 def split(item: Item, to: str, model: ModelConfig, tokenizer: Tokenizer) -> list[Item]:
     """A recording to be written down or a text to be spoken, in pieces that the model can take."""
-    if to == "text" and isinstance(item, Audio):
-        return [*split_sound(item, model.audio.max_seconds)]
+    if to == "text" and isinstance(item, Audio) and not is_silent(item):
+        sound = find_sound(item.samples, item.sample_rate)
+        assert sound is not None
+        trimmed = Audio(item.samples[sound], item.sample_rate)
+        return [*split_sound(trimmed, model.audio.max_seconds)]
     if to == "audio" and isinstance(item, str):
         return [*split_text(item, tokenizer, model.text.max_tokens)]
     return [item]
+
+
+def is_silent(item: Item) -> bool:
+    """Return whether an item is a recording in which there is nothing to hear."""
+    return isinstance(item, Audio) and find_sound(item.samples, item.sample_rate) is None
 
 
 def join(pieces: Sequence[Any]) -> Any:

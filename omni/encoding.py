@@ -1,6 +1,7 @@
 """Items to what the network makes of them: the half of a model that all verbs share."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,9 +15,40 @@ from omni.items import Item, num_frames, to_sample
 from omni.modality.text import Tokenizer
 from omni.network import Fused, Network
 from omni.pipeline.collate import collate
+from omni.silence import find_sound
 
 CHUNK = 64
 """items that go through the network at once"""
+WINDOWS = 16
+"""of a recording that is longer than the model takes, evenly spread, as many as there must be"""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What samples that go through the encoders together have in common.
+
+    Attributes:
+        parts: each modality that they have, with the number of frames or windows of it.
+    """
+
+    parts: tuple[tuple[str, int], ...]
+
+    @staticmethod
+    def of(sample: Sample) -> "Shape":
+        """Return the shape of a sample."""
+        counts = {"text": 1, "image": num_frames(sample), "audio": num_windows(sample)}
+        present = [name for name in sorted(SENSES) if getattr(sample, name) is not None]
+        return Shape(tuple((name, counts[name]) for name in present))
+
+    @property
+    def largest(self) -> int:
+        """The most frames or windows of a modality."""
+        return max(count for _, count in self.parts)
+
+
+def num_windows(sample: Sample) -> int:
+    """Return the windows of a sample's recording; 1 where it is short, or there is none."""
+    return 1 if sample.audio is None or sample.audio.ndim == 1 else len(sample.audio)
 
 
 class Encoding:
@@ -64,42 +96,63 @@ class Encoding:
     def _batched(
         self, samples: list[Sample], make: Callable[[dict[str, Tokens], list[int]], list]
     ) -> list:
-        """Runs samples of the same senses, and as many frames, through the encoders together."""
-        groups: dict[tuple[tuple[str, ...], int], list[int]] = {}
+        """Run samples of the same modalities, frames and windows through the encoders together."""
+        groups: dict[Shape, list[int]] = {}
         for index, sample in enumerate(samples):
-            senses = tuple(s for s in sorted(SENSES) if getattr(sample, s) is not None)
-            groups.setdefault((senses, num_frames(sample)), []).append(index)
+            groups.setdefault(Shape.of(sample), []).append(index)
         batches = [
-            (senses, frames, some.tolist())
-            for (senses, frames), members in groups.items()
-            for some in torch.tensor(members).split(max(1, CHUNK // frames))
+            (shape, some.tolist())
+            for shape, members in groups.items()
+            for some in torch.tensor(members).split(max(1, CHUNK // shape.largest))
         ]
 
-        def run(batch: tuple[tuple[str, ...], int, list[int]]) -> list:
-            senses, frames, indices = batch
+        def run(batch: tuple[Shape, list[int]]) -> list:
+            shape, indices = batch
             chosen = [samples[i] for i in indices]
-            return make({s: self._encode(s, chosen, frames) for s in senses}, indices)
+            tokens = {name: self._encode(name, chosen, count) for name, count in shape.parts}
+            return make(tokens, indices)
 
         answers: dict[int, Any] = {}
-        for (_, _, indices), made in zip(batches, self.spread(run, batches), strict=True):
+        for (_, indices), made in zip(batches, self.spread(run, batches), strict=True):
             answers.update(zip(indices, made, strict=True))
         return [answers[index] for index in range(len(samples))]
 
-    def _encode(self, sense: str, samples: list[Sample], frames: int) -> Tokens:
-        """The tokens of samples that have a sense, of pictures so many each."""
-        content = [getattr(sample, sense) for sample in samples]
-        if sense == "image":
+    def _encode(self, modality: str, samples: list[Sample], count: int) -> Tokens:
+        """Encode one modality of samples that have it, of pictures and recordings `count` each."""
+        content = [getattr(sample, modality) for sample in samples]
+        if modality == "image":
             content = [frame for x in content for frame in x.view(-1, *x.shape[-3:])]
-        alone = [Sample("query", **{sense: one}) for one in content]
+        if modality == "audio":
+            content = [window for x in content for window in x.view(-1, x.shape[-1])]
+        alone = [Sample("query", **{modality: one}) for one in content]
         batch = collate(alone, self.tokenizer, self.config.model)
-        part = batch.to(self.device).parts[sense]
-        if sense == "image" and frames > 1:
-            return self.network.encode_frames(part, frames)
-        return self.network.encode(sense, part)
+        part = batch.to(self.device).parts[modality]
+        if modality == "image" and count > 1:
+            return self.network.encode_frames(part, count)
+        if modality == "audio" and count > 1:
+            return self.network.encode_windows(part, count)
+        return self.network.encode(modality, part)
 
     def _samples(self, items: Item | list[Item]) -> list[Sample]:
         if isinstance(items, list) and not items:
             raise ValueError("items must not be an empty list")
         rate = self.config.model.audio.sample_rate
         several = items if isinstance(items, list) else [items]
-        return [to_sample(item, rate) for item in several]
+        return [self._heard(to_sample(item, rate)) for item in several]
+
+    def _heard(self, sample: Sample) -> Sample:
+        """Return a sample whose recording begins and ends with sound, long ones in windows.
+
+        A silent recording stays as it is.
+        """
+        if sample.audio is None:
+            return sample
+        audio = self.config.model.audio
+        sound = find_sound(sample.audio.numpy(), audio.sample_rate)
+        samples = sample.audio if sound is None else sample.audio[sound]
+        longest = int(audio.max_seconds * audio.sample_rate)
+        if len(samples) > longest:
+            count = min(WINDOWS, -(-len(samples) // longest))
+            starts = torch.linspace(0, len(samples) - longest, count).long().tolist()
+            samples = torch.stack([samples[start : start + longest] for start in starts])
+        return replace(sample, audio=samples)

@@ -212,13 +212,16 @@ class Omni(Encoding):
         what comes without text is made from the text that the model writes of it, as in a chain
         of modalities (SpeechGPT, arXiv:2305.11000); with `direct` it is made from the source
         itself. What is written of a source with text answers it. Long recordings are written down
-        and long texts spoken in pieces. Item i is drawn from (seed, i). Raises `ValueError`.
+        and long texts spoken in pieces, and of a silent recording nothing is written. Item i is
+        drawn from (seed, i). Raises `ValueError`.
         """
         _check(to, {"steps": steps, "candidates": candidates})
         if to == "text" and (negative is not None or keep is not None):
             raise ValueError("negative and keep shape pictures and speech; to is 'text'")
         pieces = self._pieces(items, to if keep is None else "")
-        samples = self._samples([piece for some in pieces for piece in some])
+        flat = [piece for some in pieces for piece in some]
+        samples = self._samples(flat)
+        silent = {i for i, piece in enumerate(flat) if chunks.is_silent(piece)}
         seeds = chunks.seeds(pieces, seed * 1_000_003)
         code = self.tokenizer.language(language)
         given = None if keep is None else parts.given(keep, to, self.network)
@@ -244,8 +247,11 @@ class Omni(Encoding):
                 (against,) = self._each(self._samples(negative), lambda fused, _: [fused.tokens])
             how = sampling.Sampling(steps, guidance, candidates, against, given)
             if to != "text" and not direct:
-                samples = self._worded(samples, write)
-            made = iter(self._each(samples, write if to == "text" else make))
+                samples = self._worded(samples, silent, write)
+            results = self._each(samples, write if to == "text" else make)
+        if to == "text":
+            results = ["" if i in silent else text for i, text in enumerate(results)]
+        made = iter(results)
         whole = [chunks.join([next(made) for _ in some]) for some in pieces]
         return whole if isinstance(items, list) else whole[0]
 
@@ -272,11 +278,14 @@ class Omni(Encoding):
         answers = [choices[i] for i in best]
         return answers if isinstance(items, list) else answers[0]
 
-    def _worded(self, samples: list[Sample], write: Callable) -> list[Sample]:
-        """The same, with texts in the place of those that have none."""
+    def _worded(self, samples: list[Sample], silent: set[int], write: Callable) -> list[Sample]:
+        """The same, with texts in the place of those that have none; of silence, an empty one."""
         wordless = [i for i, sample in enumerate(samples) if sample.text is None]
         words = self._each([samples[i] for i in wordless], write)
-        texts = {i: Sample("query", text=text) for i, text in zip(wordless, words, strict=True)}
+        texts = {
+            i: Sample("query", text="" if i in silent else text)
+            for i, text in zip(wordless, words, strict=True)
+        }
         return [texts.get(i, sample) for i, sample in enumerate(samples)]
 
     def _pieces(self, items: Item | list[Item], to: str) -> list[list[Item]]:

@@ -174,6 +174,15 @@ class Network(nn.Module):
         x = torch.cat([x.mean(1), x.mean(2) + 0.1 * time], 1)
         return Tokens(x, x.new_ones(x.shape[:2], dtype=torch.bool), gist)
 
+    def encode_windows(self, part: Part, count: int) -> Tokens:
+        """Encode recordings of `count` windows each, one after the other in `part`, as one row.
+
+        A window is what the encoder was trained on; the shared transformer sees all of them.
+        """
+        tokens = self.encode("audio", part)
+        x = tokens.x.reshape(-1, count * tokens.x.shape[1], tokens.x.shape[2])
+        return Tokens(x, tokens.mask.reshape(x.shape[:2]))
+
     def hide(self, sense: str, tokens: Tokens, hidden: Bool[Tensor, "N T"]) -> Tokens:
         """The tokens, of which some say no more than where they are."""
         blank = self.blank_token.weight[SENSES.index(sense)].expand(1, tokens.x.shape[1], -1)

@@ -72,7 +72,8 @@ def decode_video(
             raise ValueError("it holds neither frames nor sound")
         return None, samples, rate
     chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
-    pixels = torch.stack([_upright(*frames[i], aspect) for i in chosen])
+    upright = (_upright(frames[i][0], frames[i][1], aspect) for i in chosen)
+    pixels = torch.stack([*upright])
     return pixels, samples, rate
 
 

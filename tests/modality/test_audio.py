@@ -125,5 +125,5 @@ def test_sound_at_another_rate_is_resampled() -> None:
 
 @pytest.mark.parametrize("bad", [torch.zeros(2, 5), torch.zeros(0), torch.tensor([float("nan")])])
 def test_unusable_sound_is_refused(bad: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="one row of samples|finite numbers"):
+    with pytest.raises(ValueError, match=r"one row of samples|finite numbers"):
         to_int16(bad, 16_000, 16_000)

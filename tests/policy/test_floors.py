@@ -22,6 +22,7 @@ FLOORS = [
         "omni.lora",
         "omni.pretrained",
         "omni.presets",
+        "omni.silence",
         "omni.training",
         "omni.warm",
     ],
