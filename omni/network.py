@@ -83,7 +83,7 @@ class Network(nn.Module):
             nn.Linear(width, len(CLASSES)),
         )
         self.blank_token = nn.Embedding(len(SENSES), width)
-        self.cell = pictures.cell
+        self.cell, self.side = pictures.cell, pictures.side
         self.token_frames = sounds.token_frames
         """log-mel frames that a token of sound stands for"""
         self.rebuild = nn.ModuleDict(
@@ -201,7 +201,7 @@ class Network(nn.Module):
     def token_patches(self, sense: str, signal: Tensor) -> Float[Tensor, "N T P"]:
         """What each token of a prepared picture or recording stands for, and `rebuild` guesses."""
         if sense == "image":
-            rest = -signal.shape[-1] % self.cell
+            rest = self.side * self.cell - signal.shape[-1]
             return image.patchify(F.pad(signal, (0, rest, 0, rest), value=1.0), self.cell)
         rest = -signal.shape[2] % self.token_frames
         frames = F.pad(signal, (0, rest), value=self.hearing.nothing)

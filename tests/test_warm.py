@@ -281,3 +281,77 @@ def test_an_encoder_or_a_frozen_part_that_is_not_there_is_named(
     few = replace(config.train, frozen=("encoders.smell",))
     with pytest.raises(ValueError, match=r"no part 'encoders\.smell'"):
         train.train(replace(config, train=few), tmp_path / "b")
+
+
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "embedding_size": 16,  # of ELECTRA and ALBERT
+    "vocab_size": 20,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 1,
+    "cls_token_id": 1,
+    "sep_token_id": 1,
+}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("albert", "bart", "bert", "camembert", "deberta-v2", "distilbert", "electra", "ernie"),
+        *("modernbert", "mpnet", "nomic_bert", "roberta", "roformer", "t5", "umt5", "xlm-roberta"),
+    ],
+)
+def test_an_encoder_of_each_family_reads_texts(kind: str) -> None:
+    settings = json.dumps({"model_type": kind} | SMALL)
+    tower = TextTower(TextConfig(encoder=settings, ngrams=64), 20, 8, 2, 4).eval()
+    tower.letters[2:] = torch.tensor([BEGINS, 5, *[PAD] * (LONGEST - 2)])
+    ids = torch.tensor([[3, 4, 5, END, PAD, PAD], [3, 4, 5, 6, 7, END]])
+    with torch.no_grad():
+        padded, whole = tower(ids), tower(ids[:1, :4])
+    torch.testing.assert_close(padded.x[0, :4], whole.x[0], atol=1e-5, rtol=1e-4)
+    assert padded.gist is not None and whole.gist is not None
+    torch.testing.assert_close(padded.gist[:1], whole.gist, atol=1e-5, rtol=1e-4)
+    assert tower.guess(whole.x[0]).shape[1] == tower.encoder.get_input_embeddings().num_embeddings
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("clip_text_model", "specify input_ids"),
+        ("fnet", "padding"),  # it has no mask
+        ("convbert", "padding"),  # its convolutions look beyond the end
+        ("vit", "."),
+    ],
+)
+def test_an_encoder_that_cannot_be_is_refused_by_name(kind: str, reason: str) -> None:
+    settings = json.dumps({"model_type": kind} | SMALL)
+    with pytest.raises(ValueError, match=f"model.text.encoder .*{kind!r}.*{reason}"):
+        TextTower(TextConfig(encoder=settings, ngrams=64), 20, 8, 2, 4)
+
+
+@pytest.mark.parametrize("more", [0, 7])
+def test_a_vocabulary_of_more_rows_than_tokens_is_taken_over(
+    more: int, texts: Path, tmp_path: Path
+) -> None:
+    """As DeBERTa-v3 has it; and a text may begin with a token that is none of them."""
+    folder = tmp_path / "model"
+    shutil.copytree(texts, folder)
+    told = BertConfig.from_pretrained(texts)
+    told.vocab_size += more
+    model = BertModel(told)
+    model.save_pretrained(folder)
+    config = TextConfig(encoder=find_settings(str(folder), ""), ngrams=64)
+    tokenizer = adopt_tokenizer(str(folder))
+    tower = TextTower(config, tokenizer.vocab_size, 8, 2, 0)
+    tower.start_from(str(folder), tokenizer)
+    theirs, ours = model.get_input_embeddings().weight, tower.encoder.get_input_embeddings().weight
+    moved = tokenizer.vocab_size - len(theirs) + more
+    assert torch.equal(ours[moved:], theirs[: len(theirs) - more])
+    told.vocab_size = 40
+    BertModel(told).save_pretrained(folder)
+    with pytest.raises(ValueError, match=r"must have a row for each of the \d+ .* has 40"):
+        tower.start_from(str(folder), tokenizer)

@@ -4,6 +4,8 @@ Letters: N pictures, H = W = S pixels, T tokens, P values of a patch, D width.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import timm
@@ -14,7 +16,9 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.layers import Format
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.transforms.v2 import functional as tv
 
 from omni.batch import Tokens
@@ -90,26 +94,39 @@ def augment(pixels: Float[Tensor, "N 3 H W"], keys: Int[Tensor, "N"]) -> Float[T
 
 
 class ImageEncoder(nn.Module):
-    """Any timm model that gives feature maps; the last one, row by row, is the sequence."""
+    """Any timm model that gives feature maps; the last one, row by row, is the sequence.
+
+    Raises `ValueError` for a name that timm does not know, and for a model that has no feature maps
+    or does not read pictures of this size.
+    """
 
     def __init__(self, config: ImageConfig, width: int, gist_dim: int) -> None:
         super().__init__()
-        backbone: Any = timm.create_model(config.encoder, features_only=True, out_indices=(-1,))
-        self.backbone = backbone
-        channels = backbone.feature_info.channels()[-1]
+        self.backbone, self.options, features = build_backbone(config)
+        """the timm model, what it was built with, and what it makes of a picture [1 C h w]"""
+        self.has_channels_last = channels_last(self.backbone)
+        _, channels, side, _ = features.shape
         self.project = Projection(channels, width)
         self.gist = Gist(channels, gist_dim) if config.pretrained and gist_dim else None
         self.colours: Any = timm.get_pretrained_cfg(config.encoder) if config.pretrained else None
         """with `mean` and `std` of the colours in 0 ... 1 that pretrained weights are used to"""
-        self.cell: int = backbone.feature_info.reduction()[-1]
+        self.side: int = side
+        """tokens in a row"""
+        reduction = self.backbone.feature_info.reduction()[-1]
+        fits = -(-config.size // reduction) == side
+        self.cell: int = reduction if fits else -(-config.size // side)
         """side of the square that a token stands for, in pixels"""
+        self.lone_norms = find_lone_norms(self.backbone, config.size)
 
     def forward(self, pixels: Float[Tensor, "N 3 S S"]) -> Tokens:
         """Tokens of normalised pictures; all are present."""
         if self.colours:
             pixels = tv.normalize(pixels / 2 + 0.5, [*self.colours.mean], [*self.colours.std])
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        features = self.backbone(pixels)[-1]
+        with running_statistics(self.lone_norms if len(pixels) == 1 else []):
+            features = self.backbone(pixels)[-1]
+        if self.has_channels_last:
+            features = rearrange(features, "n h w c -> n c h w")
         x = self.project(rearrange(features, "n c h w -> n (h w) c"))
         gist = self.gist and self.gist(features.float().mean((2, 3)))
         return Tokens(x, x.new_ones(x.shape[:2], dtype=torch.bool), gist)
@@ -117,23 +134,120 @@ class ImageEncoder(nn.Module):
     def start_from(self, name: str, pretrained: str) -> None:
         """Takes over weights of the timm model `name`: of a file, or those that timm downloads.
 
-        Raises `ValueError` where they are not of that model.
+        timm fits what depends on the size of the pictures. Raises `ValueError` where the weights
+        are not of that model.
         """
-        if pretrained == "timm":
-            found = timm.create_model(name, pretrained=True).state_dict()
-        else:
-            try:
-                found = load_file(pretrained)
-            except (OSError, SafetensorError) as error:
+        overlay = {}
+        if pretrained != "timm":
+            tensors = read_weights(pretrained)
+            self._check_names(name, pretrained, tensors)
+            overlay = {"state_dict": tensors, "source": "", "custom_load": False}
+        options: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": overlay}
+        try:
+            found = timm.create_model(name, **self.options, **options).state_dict()
+            self.backbone.load_state_dict(found)
+        except Exception as error:  # of many kinds, as timm, its hub and its models are many
+            raise ValueError(
+                f"model.image.pretrained: {pretrained} is not of {name}: {one_line(error)}"
+            ) from error
+
+    def _check_names(self, name: str, pretrained: str, tensors: dict[str, Tensor]) -> None:
+        """Every weight must be there: timm would leave what lacks as it is."""
+        expected = [*self.backbone.state_dict()]
+        # A model of feature maps has a prefix, or underscores where the whole model has dots.
+        if all(key.startswith("model.") for key in expected):
+            expected = [key.removeprefix("model.") for key in expected]
+        given = {key.replace(".", "_") for key in tensors}
+        for key in expected:
+            if key.replace(".", "_") not in given:
                 raise ValueError(
-                    f"model.image.pretrained: {pretrained} is no file of safetensors: {error}"
-                ) from error
-        expected = self.backbone.state_dict()
-        for key, tensor in expected.items():
-            there = tuple(found[key].shape) if key in found else "nothing"
-            if there != tuple(tensor.shape):
-                raise ValueError(
-                    f"model.image.pretrained: {pretrained} is not of {name}: {key!r} must be "
-                    f"{tuple(tensor.shape)}, is {there}"
+                    f"model.image.pretrained: {pretrained} is not of {name}: it lacks {key!r}"
                 )
-        self.backbone.load_state_dict({key: found[key] for key in expected})
+
+
+def build_backbone(config: ImageConfig) -> tuple[Any, dict[str, Any], Tensor]:
+    """A timm model that reads pictures of the config's size, the options that it takes for that,
+    and its feature map [1 C h w] of one. Raises `ValueError` where there is none.
+    """
+    name, size = config.encoder, config.size
+    plain: dict[str, Any] = {"features_only": True, "out_indices": (-1,)}
+    # Most read any size. The others must know it beforehand: ViT, Swin, MaxViT ...
+    sized: dict[str, Any] = plain | {"img_size": size}
+    reasons = []
+    for options in (plain, sized):
+        try:
+            backbone = timm.create_model(name, **options)
+            return backbone, options, _look(backbone, size)
+        except Exception as error:  # of many kinds, as timm's models are many
+            reasons.append(one_line(error))
+    settings = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    usual = f"; it usually reads {settings.input_size[-1]}" if settings else ""
+    raise ValueError(
+        f"model.image.encoder must be a timm model with feature maps of pictures of "
+        f"model.image.size, got {name!r} and {size}: {reasons[0]}{usual}"
+    )
+
+
+def _look(backbone: Any, size: int) -> Float[Tensor, "1 C h w"]:
+    """The feature map of one picture. Raises `ValueError` where it is no square of its channels."""
+    backbone.eval()
+    with torch.no_grad():
+        features = backbone(torch.zeros(1, 3, size, size))[-1]
+    backbone.train()
+    if channels_last(backbone) and features.ndim == 4:
+        features = rearrange(features, "n h w c -> n c h w")
+    channels, shape = backbone.feature_info.channels()[-1], tuple(features.shape)
+    if shape[:2] != (1, channels) or len(shape) != 4 or shape[2] != shape[3]:
+        raise ValueError(f"its features must be [1 {channels} h h], are {[*shape]}")
+    return features
+
+
+def channels_last(backbone: Any) -> bool:
+    """Whether the feature maps of a timm model are [N h w C], as Swin's are."""
+    return getattr(backbone, "output_fmt", None) == Format.NHWC
+
+
+def find_lone_norms(backbone: nn.Module, size: int) -> list[nn.Module]:
+    """The batch norms that see one value a channel of a picture: of it alone there is no variance.
+
+    With several pictures in a micro-batch they norm by these, as all others do.
+    """
+    lone: list[nn.Module] = []
+
+    def look(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        if inputs[0].numel() == inputs[0].shape[1]:
+            lone.append(norm)
+
+    norms = [module for module in backbone.modules() if isinstance(module, _BatchNorm)]
+    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
+    if norms:
+        _look(backbone, size)
+    for hook in hooks:
+        hook.remove()
+    return lone
+
+
+@contextmanager
+def running_statistics(norms: list[nn.Module]) -> Iterator[None]:
+    """Norm by the running statistics, and leave them as they are."""
+    learning = [norm for norm in norms if norm.training]
+    for norm in learning:
+        norm.eval()
+    yield
+    for norm in learning:
+        norm.train()
+
+
+def read_weights(path: str) -> dict[str, Tensor]:
+    """Those of a file. Raises `ValueError` where it is none of safetensors."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"model.image.pretrained: {path} is no file of safetensors: {error}"
+        ) from error
+
+
+def one_line(error: Exception) -> str:
+    """The first line of what an error says."""
+    return (str(error) or type(error).__name__).strip().splitlines()[0]

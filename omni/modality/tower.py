@@ -37,6 +37,8 @@ MARKS = "▁Ġ"
 """with which a token begins that begins a word; in WordPiece ## begins one that does not"""
 ALPHABET, LONGEST = 4096, 16
 """rows for letters, which share them by their digest; letters of a token that are read"""
+SEEN = 1e-4
+"""of what an encoder makes of a text, the most by which its padding may change it: rounding"""
 BEGINS = 1
 """the row that stands before the letters of a token with which a word begins"""
 
@@ -48,7 +50,7 @@ class TextTower(nn.Module):
     of the token. A frozen encoder of one language can so be heard in others, of whose words it
     knows no more than pieces. The tokens of texts of which its tokenizer has hardly a word are of
     their letters only; a gist they have all the same. Raises `ValueError` where texts may be longer
-    than it has positions.
+    than it has positions, and for an encoder that does not read embeddings, or sees what is masked.
     """
 
     def __init__(
@@ -58,7 +60,10 @@ class TextTower(nn.Module):
         settings = read_settings(config.encoder, vocab_size=vocab_size)
         places = getattr(settings, "max_position_embeddings", math.inf)
         padding, settings.pad_token_id = settings.pad_token_id, PAD
-        self.encoder = AutoModel.from_config(settings, attn_implementation="eager")
+        # Some (ModernBERT) begin a text with a token that no text holds: it has the last row.
+        begin = getattr(settings, "cls_token_id", None) or 0
+        settings.vocab_size += begin >= vocab_size - len(SPECIAL)
+        self.encoder: Any = build_encoder(settings)
         embeddings: Any = getattr(self.encoder, "embeddings", None)
         if hasattr(embeddings, "padding_idx"):  # as in RoBERTa, whose positions begin after it
             embeddings.padding_idx = padding
@@ -70,13 +75,14 @@ class TextTower(nn.Module):
             )
         if hasattr(self.encoder, "pooler"):
             self.encoder.pooler = None  # of no use here, and would never get a gradient
-        hidden = self.encoder.get_input_embeddings().weight.shape[1]
+        hidden = probe(self.encoder, settings.model_type)
+        embedded = self.encoder.get_input_embeddings().weight.shape[1]
         self.project = Projection(hidden, width)
-        self.unproject = Projection(width, hidden)
+        self.unproject = Projection(width, embedded)
         self.gist = Gist(hidden, gist_dim) if gist_dim else None
         own = replace(config, encoder=TextConfig.encoder)
         self.spelling = TextEncoder(own, ALPHABET, width, num_heads)
-        self.blank = nn.Parameter(torch.zeros(hidden))
+        self.blank = nn.Parameter(torch.zeros(embedded))
         self.register_buffer("letters", torch.zeros(vocab_size, LONGEST, dtype=torch.int32))
         self.letters: Int[Tensor, "V K"]
         """of each token, `PAD` after them"""
@@ -99,18 +105,28 @@ class TextTower(nn.Module):
         Our own special tokens have rows before those of its vocabulary; the end is its own.
         """
         self.learn_letters(tokenizer)
-        found = fetch(name, "model.text.pretrained").state_dict()
+        found = encoder_of(fetch(name, "model.text.pretrained")).state_dict()
+        mine = self.encoder.state_dict(keep_vars=True)
         table = self.encoder.get_input_embeddings().weight
-        (words,) = (key for key, p in self.encoder.named_parameters() if p is table)
+        words = [key for key, tensor in mine.items() if tensor is table]
+        rows, size = found[words[0]], tokenizer.reader.vocab_size
+        if len(rows) < size - len(SPECIAL):
+            raise ValueError(
+                f"model.text.pretrained: {name} must have a row for each of the "
+                f"{size - len(SPECIAL)} tokens of its tokenizer, has {len(rows)}"
+            )
         whole = table.detach().clone()
-        whole[len(SPECIAL) :] = found[words]
+        whole[len(SPECIAL) : size] = rows[: size - len(SPECIAL)]  # many have more, to a round size
         theirs = AutoTokenizer.from_pretrained(name)
         if (end := theirs.sep_token_id or theirs.eos_token_id) is not None:
-            whole[END] = found[words][end]
+            whole[END] = rows[end]
         if (begin := theirs.cls_token_id) is not None:
-            self.begin.fill_(len(SPECIAL) + begin)
-        mine = {key: found[key] for key in self.encoder.state_dict()}
-        self.encoder.load_state_dict(mine | {words: whole})
+            row = min(len(SPECIAL) + begin, len(whole) - 1)
+            whole[row] = rows[begin]
+            self.begin.fill_(row)
+        self.encoder.load_state_dict(
+            {key: found[key] for key in mine} | dict.fromkeys(words, whole)
+        )
 
     def forward(self, ids: Int[Tensor, "N L"], blank: Bool[Tensor, "N L"] | None = None) -> Tokens:
         """Tokens of padded ids, in some places of which there may be nothing to see."""
@@ -255,6 +271,52 @@ class AudioTower(nn.Module):
         for layer in encoder.layers:
             x = layer(x, mask[:, None, None])
         return Tokens(self.project(encoder.layer_norm(x)), mask)
+
+
+def build_encoder(settings: PreTrainedConfig) -> Any:
+    """An encoder of texts by its settings. Raises `ValueError` where there is none."""
+    try:
+        return encoder_of(AutoModel.from_config(settings, attn_implementation="eager"))
+    except Exception as error:  # of many kinds, as its models are many
+        raise _refusal(settings.model_type, error) from error
+
+
+def encoder_of(model: Any) -> Any:
+    """The model, or the half of it that reads, as T5 has."""
+    return model.get_encoder() if model.config.is_encoder_decoder else model
+
+
+def probe(encoder: Any, kind: str) -> int:
+    """Width of what an encoder makes of embeddings, two texts of unequal length.
+
+    Raises `ValueError` for one that takes none, makes no token of each, or lets the padding of a
+    text change it.
+    """
+    ids = torch.full((2, 8), END)
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    mask[1, 5:] = False
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            x = encoder.get_input_embeddings()(ids)
+            padded = encoder(inputs_embeds=x, attention_mask=mask).last_hidden_state
+            short = encoder(inputs_embeds=x[1:, :5], attention_mask=mask[1:, :5]).last_hidden_state
+    except Exception as error:  # of many kinds, as above
+        raise _refusal(kind, error) from error
+    encoder.train()
+    if padded.shape[:2] != ids.shape:
+        raise _refusal(kind, f"it makes {padded.shape[1]} tokens of {ids.shape[1]}")
+    if (worst := float((padded[1, :5] - short[0]).abs().max())) > SEEN:
+        raise _refusal(kind, f"the padding of a text changes it, by {worst:.1g}")
+    return padded.shape[2]
+
+
+def _refusal(kind: str, reason: Exception | str) -> ValueError:
+    first = (str(reason) or type(reason).__name__).strip().splitlines()[0]
+    return ValueError(
+        f"model.text.encoder must be an encoder of transformers that reads embeddings and heeds a "
+        f"mask, got {kind!r}: {first}"
+    )
 
 
 def read_settings(settings: str, **changes: int) -> PreTrainedConfig:

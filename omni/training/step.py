@@ -22,7 +22,7 @@ Vectors = dict[Source, Tensor]
 
 
 class Statistics:
-    """The running statistics of batch norms, each of which sees a micro-batch at a time.
+    """The running statistics of the picture encoder's batch norms, which see a micro-batch each.
 
     All micro-batches begin with those of the step before; `accept` leaves the mean of what they
     made of them. So they do not depend on who computes what, and a step that is given up changes
@@ -43,10 +43,11 @@ class Statistics:
         for buffer, before in zip((*self.buffers, *self.counts), self.before, strict=True):
             buffer.copy_(before)
 
-    def end(self) -> None:
-        """After a micro-batch that counts."""
+    def end(self, has_pictures: bool) -> None:
+        """After a micro-batch that counts; from the blank in the place of pictures none learn."""
         if self.buffers:
-            self.parts.append(torch.cat([b.flatten() for b in self.buffers]))
+            buffers = self.buffers if has_pictures else self.before[: len(self.buffers)]
+            self.parts.append(torch.cat([b.flatten() for b in buffers]))
 
     def mean(self, count: int) -> None:
         """The mean over the `count` micro-batches of all processes, to be kept by `accept`."""
@@ -138,7 +139,7 @@ class Step:
         with torch.set_grad_enabled(grad), self.autocast:
             made = self.module(self.batches[i], self.selection, self.spans[i][0], vectors_only)
         if grad:
-            self.statistics.end()
+            self.statistics.end("image" in self.batches[i].parts)
         return made
 
     def _contrast(self, made: list[Vectors], scale: Tensor) -> Contrast:

@@ -3,6 +3,7 @@
 The worst that was seen in ten steps: 1.5e-6 of a loss, 7e-7 of a weight, 1.1e-6 of a norm.
 """
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         job("first", encoder=NORMED, settings=EXACT | two, action="SIGTERM", step=2),
         Job("then", 2, NORMED, EXACT, copy_of="first", resume=True, action="SIGTERM", step=5),
         job("last", encoder=NORMED, settings=EXACT | two, copy_of="then", resume=True),
+        # One sample in each micro-batch, whose picture is one value a channel to the last norm.
+        Job("lone", 2, NORMED, EXACT | {"accumulate": BATCH // 2, "steps": 1}),
+        Job("lone on one", 1, NORMED, EXACT | {"accumulate": BATCH, "steps": 1}),
     ]
     for name, outcome in launch(folder, jobs).items():
         assert {*outcome["statuses"]} == {0}, (name, outcome["said"])
@@ -155,6 +159,14 @@ def test_from_one_process_to_two_and_back_each_sample_comes_once(runs: Path) -> 
     assert found == expected
     every = [key for own in found.values() for key in own]
     assert len({*every}) == len(every) == BATCH * STEPS  # not yet a whole epoch
+
+
+def test_one_picture_in_a_micro_batch_trains_and_is_the_same_on_two_processes(runs: Path) -> None:
+    expected, found = tensors(runs / "lone on one", 1), tensors(runs / "lone", 1)
+    assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
+    (losses,) = metrics(runs / "lone").values()
+    assert {loss.split("/")[0] for loss in losses} >= {"contrastive", "image_flow", "matching"}
+    assert all(math.isfinite(number) for number in losses.values())
 
 
 @pytest.mark.soak
