@@ -6,7 +6,7 @@ python train.py demo --resume              # goes on from the newest checkpoint 
 python train.py demo --resume --changed    # the same, though config or data have changed
 torchrun --nproc-per-node 2 train.py demo  # on two processes; --train.mesh says how
 
-SIGTERM saves and exits with 75: start it again with --resume.
+Ctrl-C or SIGTERM saves and exits with 75: start it again with --resume. Ctrl-C again ends at once.
 """
 
 import json
@@ -17,10 +17,13 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":  # while there is nothing to save Ctrl-C just ends it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 import tyro
@@ -49,9 +52,11 @@ from omni.training.meter import (
 )
 from omni.training.parallel import Parallel
 from omni.training.recorder import Recorder, Verdict
-from omni.training.schedule import learning_rate
-from omni.training.state import State, changes
+from omni.training.resume import check_changes, is_finished
+from omni.training.schedule import is_due, learning_rate
+from omni.training.state import State
 from omni.training.step import Step
+from omni.training.stop import Stop
 from omni.training.store import Lock, Store
 
 PREEMPTED = 75  # exit status (EX_TEMPFAIL) of a run that was told to stop, and can go on
@@ -110,27 +115,18 @@ class Training:
         stack.callback(self.store.wait)
         place = parallel.rank, parallel.world
         self.loader = Loader(data, c.seed, run, *place, c.accumulate)
-        self.told_to_stop = False
+        self.stop = Stop(stack, str(run), parallel.first)
         self.saving = 0.0
         """seconds that checkpoints have held up the steps"""
         self.ideal: float | None = None
         """seconds that a step would take at the peak of the device"""
-        with suppress(ValueError):  # only the main thread hears signals
-            before = signal.signal(signal.SIGTERM, self._stop)
-            stack.callback(signal.signal, signal.SIGTERM, before)
-
-    def _stop(self, *signal: object) -> None:
-        self.told_to_stop = True
 
     def go(self, resume: bool, changed: bool) -> bool:
         """Whether the run reached its end."""
         folder = self._newest()
         steps = self.config.train.steps
-        if folder and json.loads((folder / "state.json").read_text())["step"] >= steps:
-            print(f"{self.run} is finished: {folder}")
+        if folder and is_finished(self.run, folder, steps, resume):
             return True
-        if folder and not resume:
-            raise ValueError(f"{self.run} holds an unfinished run: add --resume, or delete it")
         if folder:
             self.tokenizer = Tokenizer.load(folder / "tokenizer.json")
         else:
@@ -144,12 +140,14 @@ class Training:
         tracker = "wandb" if "WANDB_PROJECT" in os.environ else ""
         first = self.parallel.first
         with Log(self.run, self.state.step, steps, size, tracker, first) as self.log:
-            while self.state.step < steps and not self.parallel.any(self.told_to_stop):
+            while self.state.step < steps and not self.parallel.any(self.stop.told):
                 self._train()
         self.store.wait()
         last = folder_name(self.state.step)
         if failed := [f for f in self.store.failures if f.startswith(f"{last}:")]:
             raise ValueError(f"the last checkpoint is not written: {failed[-1]}")
+        if self.state.step < steps and self.parallel.first:
+            print(f"{self.run} has stopped after step {self.state.step}: go on with --resume")
         return self.state.step == steps
 
     def _newest(self) -> Path | None:
@@ -162,16 +160,12 @@ class Training:
 
     def _take_over(self, folder: Path, changed: bool) -> dict[str, Any]:
         """Goes on from a checkpoint; returns what its recorder knew."""
-        old = json.loads((folder / "config.json").read_text())
-        found = changes(old, json.loads(self.config.to_json()))
-        beside = self.loader.find_tokenizer()
+        others, beside = [], self.loader.find_tokenizer()
         if beside and beside.fast.to_str() != self.tokenizer.fast.to_str():
-            found.append("tokenizer.json beside the shards")
-        if found and not changed:
-            raise ValueError(f"{folder} is of another run; --changed allows it: {'; '.join(found)}")
+            others.append("tokenizer.json beside the shards")
+        check_changes(folder, json.loads(self.config.to_json()), others, changed)
         told = self.state.load(folder)
-        if not changed:
-            self.state.position = self.loader.restore(told["loader"])
+        self.state.position = self.loader.restore(told["loader"], changed)
         return told["recorder"]
 
     def _train(self) -> None:
@@ -188,17 +182,17 @@ class Training:
                     self._go_back()
                     return
                 done = state.step
-                stop = self.parallel.any(self.told_to_stop)
-                asked = every and done % every == 0
-                due = (asked or done % c.save_every == 0) and not self.recorder.skipped
+                stop = self.parallel.any(self.stop.told)
+                asked = is_due(done, every)
+                due = (asked or is_due(done, c.save_every)) and not self.recorder.skipped
                 if due or done == c.steps or stop:
                     self._save()
                 if due and asked:
                     self._evaluate()
-                if c.sample_every and (done % c.sample_every == 0 or done == c.steps):
+                if c.sample_every and (is_due(done, c.sample_every) or done == c.steps):
                     self._preview()
                 if stop:
-                    self.told_to_stop = True
+                    self.stop.told = True
                     return
 
     def _step(self, batches: list[Batch]) -> Verdict:
@@ -228,7 +222,7 @@ class Training:
             state.network.zero_grad()
         state.advance()
         self.log.advance()
-        if state.step % c.log_every == 0 or state.step == c.steps:
+        if is_due(state.step, c.log_every) or state.step == c.steps:
             told = {"loss": config.loss.total(told)} | told | {"norm": norm, "lr": rate}
             told |= {f"norm/{part}": value for part, value in parts.items()}
             told |= {f"padding/{sense}": value for sense, value in padding(batches[0]).items()}
@@ -281,7 +275,8 @@ class Training:
         """Figures of the checkpoint that was just written, beside those of the step."""
         self.store.wait()
         if self.parallel.first:
-            self.log.add(self.state.step, evaluate(self.run, self.state.step, self.config))
+            figures = evaluate(self.run, self.state.step, self.config, lambda: self.stop.told)
+            self.log.add(self.state.step, figures)
         self.parallel.barrier()
 
     def _preview(self) -> None:

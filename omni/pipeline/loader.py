@@ -139,7 +139,11 @@ class Loader:
             for turn, result in enumerate(made, turns[0]):
                 self.waited += time.monotonic() - began
                 step, *place = self.share.locate(turn)
-                if prefetcher and turn % parts == 0 and (step == start or step % WINDOW == 0):
+                if (
+                    prefetcher
+                    and turn % parts == 0
+                    and (step == start or self.plan.opens_window(step))
+                ):
                     prefetcher.want(self._ahead(step))
                 picks = self.plan.batch(step, *place)
                 self.quarantine.add(result.faults, len(picks))
@@ -163,9 +167,9 @@ class Loader:
         """What a checkpoint after so many steps needs of the loader: less than a kilobyte."""
         return self.plan.state(step)
 
-    def restore(self, state: dict[str, Any]) -> int:
-        """The step with which to go on. Raises `ValueError` where data or rules have changed."""
-        return self.plan.restore(state)
+    def restore(self, state: dict[str, Any], changed: bool = False) -> int:
+        """The step with which to go on (see `Plan.restore`)."""
+        return self.plan.restore(state, changed)
 
     def names(self, step: int, keys: list[int]) -> Iterator[str]:
         """What the samples with some keys are called: SHARD/KEY."""

@@ -4,7 +4,7 @@ Everything follows from indexes and numbers; no byte of a sample is read here.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -81,8 +81,34 @@ class Share:
         return step, self.rank * self.parts + part, self.cuts
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Steps of a run that had batches of one size, before it went on with another."""
+
+    steps: int
+    batch_size: int
+    extra_texts: int
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Positions of the blend that have not come yet: some that a cut window left, and all later."""
+
+    left: np.ndarray
+    rest: int
+
+    def take(self, count: int) -> np.ndarray:
+        """The next so many."""
+        left = self.left[:count]
+        return np.concatenate([left, np.arange(self.rest, self.rest + count - len(left))])
+
+    def after(self, count: int) -> "Queue":
+        """What remains when they have come."""
+        return Queue(self.left[count:], self.rest + max(0, count - len(self.left)))
+
+
 class Plan:
-    """The batches of a run, as a pure function of the step.
+    """The batches of a run, as a pure function of the step, and of earlier sizes of its batches.
 
     Raises `ValueError` for weights or requirements that do not fit the data sets.
     """
@@ -103,6 +129,7 @@ class Plan:
         self.languages = sum((dataset.languages for dataset in told), Counter[str]())
         self.blend = Blend(self._orders(seed), config.weights)
         self.texts = Blend(self._orders(int(mix(seed, 4) >> np.uint64(1))), config.weights)
+        self._begin([])
 
     def _orders(self, seed: int) -> list[Order]:
         config = self.config
@@ -119,14 +146,16 @@ class Plan:
         Each rank has the same number; together they have the same samples for any `world`.
         """
         self._check(world)
-        picks = self._window(step // WINDOW)[step % WINDOW]
+        window, place = divmod(step - self.first_step, WINDOW)
+        picks = self._window(window)[place]
         share = len(picks) // world
         return picks[rank * share : (rank + 1) * share]
 
     def extra(self, step: int, rank: int = 0, world: int = 1) -> list[Pick]:
         """More samples of a step, of which only the texts are taken."""
         count = self.config.extra_texts
-        picks, *_ = self.texts.at(np.arange(step * count, (step + 1) * count))
+        start = self.first_text + (step - self.first_step) * count
+        picks, *_ = self.texts.at(np.arange(start, start + count))
         return picks[rank * count // world : (rank + 1) * count // world]
 
     def shards(self, start: int, stop: int, rank: int = 0, world: int = 1) -> list[Shard]:
@@ -135,12 +164,52 @@ class Plan:
         shards = (self.datasets[pick.source].locate(pick.number)[0] for pick in picks)
         return [*{shard.url: shard for shard in shards}.values()]
 
+    def outstanding(self, step: int) -> tuple[int, list[Pick]]:
+        """Before the window of a step: the position before which all samples came, but these."""
+        queue = self.queue.after(self._window_of(step) * WINDOW * self.config.batch_size)
+        return queue.rest, self.blend.at(queue.left)[0]
+
+    def opens_window(self, step: int) -> bool:
+        """Whether a step is the first of its window."""
+        return (step - self.first_step) % WINDOW == 0
+
+    def window_start(self, step: int) -> int:
+        """The first step of the window of a step."""
+        return self.first_step + self._window_of(step) * WINDOW
+
+    def _window_of(self, step: int) -> int:
+        return (step - self.first_step) // WINDOW
+
+    def _begin(self, history: list[Stage]) -> None:
+        """Goes on after stages of other sizes, with every sample that has not come in them."""
+        self.history, self.queue = history, Queue(np.zeros(0, np.int64), 0)
+        self.first_step = sum(stage.steps for stage in history)
+        self.first_position = sum(stage.steps * stage.batch_size for stage in history)
+        self.first_text = sum(stage.steps * stage.extra_texts for stage in history)
+        for number, stage in enumerate(history):
+            window, done = divmod(stage.steps, WINDOW)
+            size = WINDOW * stage.batch_size
+            self.queue = self.queue.after(window * size)
+            if done:
+                positions = self.queue.take(size)
+                _, batches = self._sort(positions, number, window)
+                left = positions[np.sort(np.concatenate(batches[done:]))]
+                rest = self.queue.after(size)
+                self.queue = Queue(np.concatenate([left, rest.left]), rest.rest)
+
     @lru_cache(maxsize=8)  # noqa: B019 (a plan lives as long as its run)
     def _window(self, window: int) -> list[list[Pick]]:
         """The batches of a window: in each, items of all strata of about one length."""
-        size = self.config.batch_size
-        start = window * WINDOW * size
-        picks, strata, streams = self.blend.at(np.arange(start, start + WINDOW * size))
+        size = WINDOW * self.config.batch_size
+        positions = self.queue.after(window * size).take(size)
+        picks, batches = self._sort(positions, len(self.history), window)
+        return [[picks[i] for i in batch] for batch in batches]
+
+    def _sort(
+        self, positions: np.ndarray, stage: int, window: int
+    ) -> tuple[list[Pick], list[np.ndarray]]:
+        """The samples of a window, and which of them each of its batches holds."""
+        picks, strata, streams = self.blend.at(positions)
         lengths = self._lengths(picks)
         # An item's place among those of its stratum, from 0 to 1: cutting the whole window at
         # equal places gives every batch each stratum in its proportion.
@@ -149,15 +218,16 @@ class Plan:
             mine = np.flatnonzero(strata == stratum)
             ranked = mine[np.argsort(lengths[mine], kind="stable")]
             place[ranked] = (np.arange(len(mine)) + 0.5) / len(mine)
-        batches = np.argsort(place, kind="stable").reshape(WINDOW, size)
-        turns = np.random.default_rng((self.seed, 3, window)).permutation(WINDOW)
-        drawn = mix(self.seed, 2, start + np.arange(len(picks)))
+        batches = np.argsort(place, kind="stable").reshape(WINDOW, -1)
+        key = (self.seed, 3, window, stage) if stage else (self.seed, 3, window)
+        turns = np.random.default_rng(key).permutation(WINDOW)
+        drawn = mix(self.seed, 2, positions)
         # Ranks take neighbours: those of a stream, and of a stream any.
         ordered = [
             batches[turn][np.lexsort((drawn[batches[turn]], streams[batches[turn]]))]
             for turn in turns
         ]
-        return [[picks[i] for i in batch] for batch in ordered]
+        return picks, ordered
 
     def _lengths(self, picks: list[Pick]) -> np.ndarray:
         """Seconds of sound, or bytes of text where there is no sound."""
@@ -181,17 +251,45 @@ class Plan:
 
     def state(self, step: int) -> dict[str, Any]:
         """Where a run is: all that is needed to go on with the next sample, anywhere."""
-        rules = self.config.batch_size, self.config.shuffle_shards, self.config.streams
-        return {
+        config = self.config
+        state = {
             "version": VERSION,
-            "position": step * self.config.batch_size,
+            "position": self.first_position + (step - self.first_step) * config.batch_size,
             "seed": self.seed,
-            "rules": [*rules, self.config.extra_texts, *self.blend.quotas],
+            "rules": [
+                config.batch_size,
+                config.shuffle_shards,
+                config.streams,
+                config.extra_texts,
+                *self.blend.quotas,
+            ],
             "data": {f"{d.path}:{d.split}": d.fingerprint for d in self.datasets},
         }
+        if self.history:
+            state["history"] = [astuple(stage) for stage in self.history]
+        return state
 
-    def restore(self, state: dict[str, Any]) -> int:
-        """The step with which to go on. Raises `ValueError`, naming what is not as it was."""
+    def restore(self, state: dict[str, Any], changed: bool = False) -> int:
+        """The step with which to go on.
+
+        `changed`: though data or rules are not as they were; with batches of another size it goes
+        on with the samples that have not come. Raises `ValueError`, naming what has changed, else.
+        """
+        if not changed:
+            self._compare(state)
+        history = [Stage(*sizes) for sizes in state.get("history", [])]
+        position = state["position"] - sum(stage.steps * stage.batch_size for stage in history)
+        batch_size, _, _, extra_texts, *_ = state["rules"]
+        steps = position // batch_size
+        if (batch_size, extra_texts) != (self.config.batch_size, self.config.extra_texts):
+            history.append(Stage(steps, batch_size, extra_texts))
+            steps = 0
+        self._begin(history)
+        self._window.cache_clear()
+        return self.first_step + steps
+
+    def _compare(self, state: dict[str, Any]) -> None:
+        """Raises `ValueError` unless data and rules are those of a state."""
         own = self.state(0)
         for name, fingerprint in state["data"].items():
             if own["data"].get(name, fingerprint) != fingerprint:
@@ -204,4 +302,3 @@ class Plan:
                 )
         if [*state["data"]] != [*own["data"]]:
             raise ValueError(f"the run was trained on {[*state['data']]}, got {[*own['data']]}")
-        return state["position"] // self.config.batch_size

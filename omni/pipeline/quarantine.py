@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from omni.journal import append_line
-from omni.pipeline.plan import WINDOW, Pick, Plan
+from omni.pipeline.plan import Pick, Plan
 
 FEW = 1000
 """samples before which no share of damaged ones is judged"""
@@ -80,12 +80,19 @@ class Ledger:
         self.plan = plan
         self.emitted: Counter[tuple[int, int]] = Counter()
         self.substituted: Counter[tuple[int, int]] = Counter()
-        start = step - step % WINDOW
-        for source, order in enumerate(plan.blend.orders):
-            used = plan.blend.used(source, start * plan.config.batch_size)
-            self.emitted[source, used // len(order)] = used % len(order)
-        for earlier in range(start, step):
+        self._count_before(plan.window_start(step))
+        for earlier in range(plan.window_start(step), step):
             self.emitted.update((p.source, p.epoch) for p in plan.batch(earlier))
+
+    def _count_before(self, step: int) -> None:
+        """All that came before the window that begins with a step."""
+        position, outstanding = self.plan.outstanding(step)
+        for source, order in enumerate(self.plan.blend.orders):
+            now, count = divmod(self.plan.blend.used(source, position), len(order))
+            self.emitted[source, now] = count
+            for epoch in {p.epoch for p in outstanding if p.source == source and p.epoch < now}:
+                self.emitted[source, epoch] = len(order)
+        self.emitted.subtract((p.source, p.epoch) for p in outstanding)
 
     def add(self, step: int, picks: list[Pick], substituted: list[int], last: bool = True) -> None:
         """A batch of which the places `substituted` hold others; `last` of those of its step."""
@@ -93,14 +100,15 @@ class Ledger:
         for place, pick in enumerate(picks):
             book = self.substituted if place in instead else self.emitted
             book[pick.source, pick.epoch] += 1
-        if last and step % WINDOW == WINDOW - 1:
-            self._close(step)
+        if last and self.plan.opens_window(step + 1):
+            self._close(step + 1)
 
     def _close(self, step: int) -> None:
-        """Settles the epochs that ended with a window."""
-        position = (step + 1) * self.plan.config.batch_size
+        """Settles the epochs that ended before the window that begins with a step."""
+        position, outstanding = self.plan.outstanding(step)
         for source, order in enumerate(self.plan.blend.orders):
             now = self.plan.blend.used(source, position) // len(order)
+            now = min([now, *(p.epoch for p in outstanding if p.source == source)])
             for book in sorted({k for k in self.emitted if k[0] == source and k[1] < now}):
                 emitted, other = self.emitted.pop(book), self.substituted.pop(book, 0)
                 count, filtered, tail = len(order.dataset), order.filtered, 0

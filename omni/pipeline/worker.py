@@ -4,6 +4,7 @@ Nothing large travels: pixels and samples are written where the training process
 slot is used again when its batch is done with.
 """
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,8 @@ def work(job: Job, pipe: Connection) -> None:
         yield
         pulse[0] = time.monotonic()
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # of all processes; the training process ends this
     try:
         assembler = Assembler(**job.assembler, beat=beat, fetching=fetching)
         buffers = [Buffers.over(slot, assembler.size, assembler.model) for slot in job.slots]

@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from omni.config import Config
@@ -19,14 +21,18 @@ LAUNCHER = ("TORCHELASTIC_", "MASTER_", "GROUP_", "ROLE_", "LOCAL_")
 """of torchrun's variables, by which the evaluation would take itself for one of the ranks"""
 DEPTHS = ("R@5", "R@10", "median_rank", "mean_recall", "mAP@10")
 """what R@1 stands for among the curves"""
+LOOK = 0.2
+"""seconds between looks at whether the run is to stop"""
 CONTROLS = ("untrained", "shuffled", "chance", "real")
 
 
-def evaluate(run: Path, step: int, config: Config) -> dict[str, float]:
+def evaluate(
+    run: Path, step: int, config: Config, stop: Callable[[], bool] = lambda: False
+) -> dict[str, float]:
     """Figures of the run's checkpoint after `step` steps; they are in RUN/evaluations too.
 
     What has been measured before is not measured again. Nothing is found, and it is said why, where
-    the evaluation fails: it must not end the run.
+    the evaluation fails: it must not end the run. It ends when the run is to `stop`.
     """
     c, folder = config.evaluate, run / "evaluations" / folder_name(step)
     results = folder / "results.json"
@@ -38,12 +44,18 @@ def evaluate(run: Path, step: int, config: Config) -> dict[str, float]:
         ours = {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHER)}
         alone = {k: v for k, v in ours.items() if k not in ("RANK", "WORLD_SIZE")}
         with (folder / "output.txt").open("w") as output:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 [sys.executable, *command], cwd=ROOT, env=alone, stdout=output, stderr=output
             )
-        if done.returncode:
+            while process.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(LOOK)
+                if stop():
+                    process.kill()
+        if process.returncode:
             told = (folder / "output.txt").read_text().strip().splitlines()[-1:]
-            print(f"{run}: not evaluated at step {step}: {' '.join(told)}", file=sys.stderr)
+            why = "the run was told to stop" if stop() else " ".join(told)
+            print(f"{run}: not evaluated at step {step}: {why}", file=sys.stderr)
             return {}
     found = json.loads(results.read_text())["results"]
     return {name: score["value"] for name, score in found.items() if is_shown(name)}

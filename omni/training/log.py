@@ -4,6 +4,7 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,10 @@ class Log:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
         numbers = TextColumn("{task.fields[numbers]}")
         self.progress = Progress(*columns, TimeRemainingColumn(), numbers, disable=not write)
+        self.plain = write and not self.progress.console.is_terminal
+        """whether lines stand in for the bar, of which a file would get the last state alone"""
+        self.progress.disable |= self.plain
+        self.first, self.steps = first, steps
         self.task = self.progress.add_task(run.name, total=steps, completed=first, numbers="")
         self.guard = LeakGuard()
         self.started = time.monotonic()
@@ -74,6 +79,7 @@ class Log:
             self._close_board()
             self.board = _open_board(self.run, step)
         self.progress.update(self.task, completed=step)
+        self.first = min(self.first, step)
         self.guard = LeakGuard()
         self.last = step, time.monotonic() - self.started, self.last[2]
 
@@ -108,6 +114,15 @@ class Log:
         self._show(step, told)
         shown = "  ".join(f"{name} {value:.3g}" for name, value in told.items())
         self.progress.update(self.task, numbers=shown)
+        if self.plain:
+            print(self._line(step, told, seconds), flush=True)
+
+    def _line(self, step: int, told: dict[str, float], seconds: float) -> str:
+        """A step for people: loss, speed and time left."""
+        left = seconds * (self.steps - step) / max(step - self.first, 1)
+        loss = f"  loss {told['loss']:.4g}" if "loss" in told else ""
+        rate = f"{told['samples/s']:.3g} samples/s"
+        return f"step {step}/{self.steps}{loss}  {rate}  {timedelta(seconds=round(left))} left"
 
     def add(self, step: int, numbers: Mapping[str, float]) -> None:
         """Writes what else is known of a step, such as an evaluation."""

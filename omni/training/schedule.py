@@ -1,6 +1,11 @@
-"""The learning rate as a function of the step."""
+"""The learning rate as a function of the step, and what happens every so many steps."""
 
 import math
+
+
+def is_due(step: int, every: int) -> bool:
+    """Whether something happens after a step that happens every so many; 0 for never."""
+    return every > 0 and step % every == 0
 
 
 def learning_rate(step: int, peak: float, warmup: int, steps: int) -> float:

@@ -10,6 +10,7 @@ import pytest
 from omni.config import DataConfig
 from omni.pipeline.dataset import Dataset
 from omni.pipeline.plan import CYCLE, WINDOW, Plan
+from omni.pipeline.quarantine import Ledger
 from tests.pipeline.shards import write_data
 
 
@@ -146,3 +147,44 @@ def test_changed_rules_are_refused_by_name(data, change):
     state = plan(data).state(5)
     with pytest.raises(ValueError, match="seed" if "seed" in change else "rules"):
         plan(data, **change).restore(state)
+
+
+@pytest.mark.parametrize("sizes", [(8, 12), (8, 4, 16), (16, 8, 8, 4), (4, 47)])
+@pytest.mark.parametrize("steps", [1, 3, WINDOW, 13])
+def test_with_other_sizes_a_run_goes_on_with_the_samples_that_have_not_come(data, sizes, steps):
+    """Cut in the middle of windows, of which some are sorted by length, and of epochs."""
+    state, step, picks, texts = None, 0, [], []
+    for size in sizes:
+        made = plan(data, batch_size=size, extra_texts=size + 1)
+        if state:
+            assert made.restore(json.loads(json.dumps(state)), changed=True) == step
+        for number in range(step, step + steps):
+            picks += made.batch(number)
+            texts += made.extra(number)
+        step += steps
+        state = made.state(step)
+        assert state["position"] == len(picks)
+    # On to the end of a window: nothing is missing or came twice.
+    last = plan(data, batch_size=sizes[-1], extra_texts=sizes[-1] + 1)
+    assert last.restore(state) == step  # it is as it was: no changes need be allowed
+    while not last.opens_window(step) or last.outstanding(step)[1]:
+        picks += last.batch(step)
+        texts += last.extra(step)
+        step += 1
+    counts = Counter((p.epoch, p.number) for p in picks)
+    assert set(counts.values()) == {1}
+    assert len(counts) == last.outstanding(step)[0] == last.state(step)["position"]
+    reference = plan(data, extra_texts=len(texts)).extra(0)
+    assert texts == reference
+
+
+def test_the_books_are_kept_over_a_change_of_sizes(data):
+    made = plan(data, batch_size=8)
+    state = made.state(11)
+    other = plan(data, batch_size=16)
+    step = other.restore(state, changed=True)
+    for start in (step, step + 3, step + 3 * WINDOW):
+        ledger = Ledger(other, start)
+        for number in range(start, step + 6 * WINDOW):
+            ledger.add(number, other.batch(number), [])  # asserts what each epoch has had
+        assert all(count > 0 for count in ledger.emitted.values())

@@ -90,6 +90,9 @@ class Places:
             middle.register_hook(lambda _: kill() if training.ideal is not None else None)
         elif what == "terminate":
             os.kill(os.getpid(), signal.SIGTERM)
+        elif what.startswith("interrupt"):
+            for _ in what.split():
+                os.kill(os.getpid(), signal.SIGINT)
         elif what == "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
         elif what == "fill the disk":

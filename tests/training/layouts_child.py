@@ -123,7 +123,7 @@ class SavedAgain(train.Training):
 
     def _train(self) -> None:
         self._save()
-        self.told_to_stop = True
+        self.stop.told = True
 
 
 def save_again() -> None:

@@ -18,7 +18,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The steps at which a run of seven steps was measured, three apart, saving every four."""
     steps: list[int] = []
 
-    def evaluate(run: Path, step: int, config: object) -> dict[str, float]:
+    def evaluate(run: Path, step: int, config: object, stop: object) -> dict[str, float]:
         assert list_checkpoints(run)[-1].name == f"step-{step:06d}"
         steps.append(step)
         return {"test/retrieval/image->text/R@1": step / 10}
@@ -46,6 +46,12 @@ def test_an_evaluation_that_fails_is_told_and_gives_nothing(tmp_path, capsys) ->
     config = dataclasses.replace(tiny("nowhere"), evaluate=EvaluateConfig(every=3))
     assert evaluation.evaluate(tmp_path, 3, config) == {}
     assert "not evaluated at step 3: eval: " in capsys.readouterr().err
+
+
+def test_an_evaluation_ends_when_the_run_is_told_to_stop(tmp_path, capsys) -> None:
+    config = dataclasses.replace(tiny("nowhere"), evaluate=EvaluateConfig(every=3))
+    assert evaluation.evaluate(tmp_path, 3, config, lambda: True) == {}
+    assert "not evaluated at step 3: the run was told to stop" in capsys.readouterr().err
 
 
 def test_curves_are_of_the_model_alone_and_one_of_a_direction() -> None:

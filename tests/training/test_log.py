@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -73,6 +74,19 @@ def test_a_run_that_rolls_back_says_each_step_once(tmp_path: Path) -> None:
     assert lines(tmp_path)[-1]["loss"] == 7.0
     assert log.progress.tasks[0].completed == 4
     close(log)
+
+
+def test_without_a_terminal_each_record_is_a_whole_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    close(train(tmp_path, 0, 6))
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[:2] for line in told] == [
+        ["step 2/20", "loss 0.5"],
+        ["step 4/20", "loss 0.25"],
+        ["step 6/20", "loss 0.1667"],
+    ]
+    assert all(re.search(r"  [\d.e+]+ samples/s  0:00:\d\d left$", line) for line in told)
 
 
 def test_what_is_not_finite_is_null(tmp_path: Path) -> None:

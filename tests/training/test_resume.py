@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from omni.pipeline.dataset import Dataset
 from omni.pipeline.plan import WINDOW, Pick, Plan
 from omni.training import manifest
 from omni.training.manifest import list_checkpoints
+from omni.training.schedule import learning_rate
 from tests.training.trainer import (
     BATCH,
     SAMPLES,
@@ -75,6 +77,7 @@ def test_a_finished_run_is_left_as_it_is(trainer, config, unbroken, tmp_path) ->
     for flags in ((), ("--resume",)):
         outcome = trainer(config, run, *flags)
         assert outcome.status == 0 and "is finished" in outcome.said
+        assert "goes on with --resume and more --train.steps than 12" in outcome.said
     after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     del before[run / ".lock"], after[run / ".lock"]
     assert after == before
@@ -125,6 +128,22 @@ def test_sigterm_saves_at_once_and_says_that_it_can_go_on(
     assert is_same(run, unbroken)
 
 
+def test_the_first_interrupt_saves_and_the_second_ends_at_once(
+    trainer, config, unbroken, tmp_path
+) -> None:
+    run = tmp_path / "runs/interrupted"
+    outcome = trainer(config, run, at=[(5, "interrupt")])
+    assert outcome.status == 75
+    assert "has stopped after step 5: go on with --resume" in outcome.said
+    assert "Ctrl-C again ends it at once" in outcome.said and "Traceback" not in outcome.said
+    assert names(run) == ["step-000004", "step-000005"]
+    outcome = trainer(config, run, "--resume", at=[(7, "interrupt interrupt")])
+    assert outcome.status == -signal.SIGINT and "Traceback" not in outcome.said
+    assert names(run)[-1] == "step-000005"
+    assert trainer(config, run, "--resume").status == 0
+    assert is_same(run, unbroken)
+
+
 def test_a_second_trainer_is_refused_and_the_first_unharmed(
     trainer, config, unbroken, tmp_path
 ) -> None:
@@ -147,6 +166,40 @@ def test_an_unfinished_run_is_not_started_afresh(trainer, config, unbroken, tmp_
     run = copy(unbroken, tmp_path / "runs/half", last=8)
     refused(trainer(config, run), "add --resume")
     assert names(run) == ["step-000008"]
+
+
+def test_a_finished_run_goes_on_for_more_steps(trainer, config, unbroken, tmp_path) -> None:
+    """Without --changed: to train for longer is no other run. Nor is it called unfinished."""
+    run, more = copy(unbroken, tmp_path / "runs/more"), with_train(config, steps=STEPS + 2)
+    refused(trainer(more, run), "holds a finished run, at step 12: add --resume")
+    refused(trainer(with_train(more, lr=1.0), run, "--resume"), "train.lr: was 0.004, is 1.0")
+    outcome = trainer(more, run, "--resume")
+    assert outcome.status == 0, outcome.said
+    assert "from step 12 of 14, not 12: the learning rate is now 0.000382" in outcome.said
+    assert [metrics(run)[step]["lr"] for step in (12, 13, 14)] == [
+        learning_rate(STEPS - 1, 4e-3, 4, STEPS),
+        learning_rate(STEPS, 4e-3, 4, STEPS + 2),
+        learning_rate(STEPS + 1, 4e-3, 4, STEPS + 2),
+    ]
+    half = copy(unbroken, tmp_path / "runs/half-way", last=8)
+    refused(trainer(more, half, "--resume"), "train.steps: was 12, is 14")
+
+
+def test_another_batch_size_goes_on_with_the_samples_that_have_not_come(
+    trainer, config, unbroken, tmp_path
+) -> None:
+    run = copy(unbroken, tmp_path / "runs/larger", last=8)
+    larger = replace(config, data=replace(config.data, batch_size=2 * BATCH))
+    refused(trainer(larger, run, "--resume"), "data.batch_size: was 8, is 16")
+    assert trainer(larger, run, "--resume", "--changed", at=[(10, "interrupt")]).status == 75
+    state = json.loads((list_checkpoints(run)[-1] / "state.json").read_text())
+    assert state["loader"]["position"] == 8 * BATCH + 2 * 2 * BATCH
+    lines = read_lines(run / "trail.jsonl")
+    lines = lines[:8] + lines[STEPS:]  # without what the unbroken run did later
+    sizes = [BATCH if line["step"] <= 8 else 2 * BATCH for line in lines]
+    keys = [key for n, line in zip(sizes, lines, strict=True) for key in line["keys"][:n]]
+    assert len({*keys}) == len(keys) == 12 * BATCH  # each sample once, of three epochs
+    assert trainer(larger, run, "--resume", at=[(11, "interrupt")]).status == 75  # as it now is
 
 
 def test_a_changed_config_is_refused_by_field(trainer, config, unbroken, tmp_path) -> None:
