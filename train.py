@@ -115,6 +115,8 @@ class Training:
         stack.callback(self.store.wait)
         place = parallel.rank, parallel.world
         self.loader = Loader(data, c.seed, run, *place, c.accumulate)
+        if parallel.first and (warning := self.loader.warning):
+            print(f"{run}: {warning}", file=sys.stderr)
         self.stop = Stop(stack, str(run), parallel.first)
         self.saving = 0.0
         """seconds that checkpoints have held up the steps"""

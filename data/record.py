@@ -21,6 +21,7 @@ class Record:
         split: "train" and the like.
         start, stop: seconds of the recording to cut out; None is its beginning or its end.
         meta: whatever else is known, in types of JSON; it goes to `json`.
+        faults: members that the source names and cannot give, and why.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Record:
     start: float | None = None
     stop: float | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import torch
 import omni
 from eval.classes import Classes, read_names, read_templates
 from omni.items import Item
+from omni.pipeline.files import is_litter, walk_files
 from omni.pipeline.formats import FORMATS
 
 SPLITS = ("train", "val", "test")
@@ -101,10 +102,10 @@ class Folder(Classes):
 
 
 def find(split: Path) -> dict[str, list[Path]]:
-    """The files of every class of a split, however deep; hidden ones do not count."""
+    """The files of every class of a split, however deep; those of `is_litter` do not count."""
     found = {}
-    for place in sorted(p for p in split.glob("[!.]*") if p.is_dir()):
-        files = sorted(p for p in place.rglob("*") if p.is_file() and not p.name.startswith("."))
+    for place in sorted(p for p in split.iterdir() if p.is_dir() and not is_litter(p.name)):
+        files = sorted(folder / name for folder, names in walk_files(place) for name in names)
         if not files:
             raise ValueError(f"{place}: a class must hold a file at least, this one is empty")
         if strange := [file for file in files if kind(file) not in KINDS]:

@@ -39,6 +39,11 @@ class Sample:
     """where there are any, `text` is a question"""
     meta: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def senses(self) -> tuple[str, ...]:
+        """Those that it has."""
+        return tuple(sense for sense in SENSES if getattr(self, sense) is not None)
+
 
 @dataclass(frozen=True)
 class Part:

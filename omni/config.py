@@ -91,6 +91,10 @@ class ModelConfig:
     text: TextConfig = field(default_factory=TextConfig)
 
 
+ABSENT, DROP = "absent", "drop"
+"""values of `data.damaged`"""
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Which samples, in which order, and how many at a time."""
@@ -111,6 +115,9 @@ class DataConfig:
     """parts of an epoch that are gone through side by side; best a multiple of the ranks"""
     workers: int = 0
     """processes that decode; 0 for a thread of the training process"""
+    damaged: str = ABSENT
+    """what becomes of a sample with a damaged file: "absent", its other senses are used; "drop",
+    another sample takes its place"""
     max_bad: float = 0.05
     """share of damaged samples above which training stops"""
     foreign: float = 0.5

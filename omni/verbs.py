@@ -18,6 +18,7 @@ from rich.progress import Progress
 from omni.interface import Omni, load
 from omni.items import Audio, Item, is_file_name, read, read_argument
 from omni.keep import Keep
+from omni.pipeline.files import walk_files
 
 BATCH = 256
 """items that are read at once"""
@@ -46,7 +47,8 @@ def _expand(arguments: list[str]) -> Iterator[str]:
         if argument == "-":
             yield from filter(None, (line.strip() for line in sys.stdin))
         elif Path(argument).is_dir():
-            yield from sorted(str(p) for p in Path(argument).rglob("*") if is_file_name(p.name))
+            walked = (at / name for at, names in walk_files(Path(argument)) for name in names)
+            yield from sorted(str(path) for path in walked if is_file_name(path.name))
         else:
             yield argument
 

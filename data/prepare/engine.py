@@ -79,7 +79,8 @@ def run_ray(jobs: Iterable[Job], processes: int) -> Iterator[Done]:
             held = [ray.put(job) for job in window]
             rows = ray.data.range(len(held), override_num_blocks=len(held))
             for row in rows.map(lambda row, held=held: _pack_held(held[row["id"]])).iter_rows():
-                yield Done(str(row["name"]), int(row["samples"]), int(row["rejected"]))
+                counts = (int(row[name]) for name in ("samples", "rejected", "damaged"))
+                yield Done(str(row["name"]), *counts)
     finally:
         if started:
             ray.shutdown()

@@ -8,6 +8,7 @@ import numpy as np
 from data.prepare.copies import repeated
 from data.prepare.rules import CHECKS
 from data.prepare.survey import (
+    EMPTY_SHARD,
     EXAMPLES,
     UNFIT_BYTES,
     UNFIT_INDEX,
@@ -18,6 +19,7 @@ from data.prepare.survey import (
 )
 from omni.config import AudioConfig
 from omni.pipeline.formats import BITS
+from omni.pipeline.plan import few_samples
 
 ERROR, WARNING, OK = "error", "warning", "ok"
 LARGE_SIDE = 512
@@ -47,6 +49,7 @@ def shards(survey: Survey) -> Iterator[Finding]:
     """What keeps a shard or its members from being read."""
     for title in (UNFIT_SHARD, UNFIT_INDEX, UNFIT_BYTES, UNREADABLE):
         yield judge(title, survey.problems.get(title))
+    yield judge(EMPTY_SHARD, survey.problems.get(EMPTY_SHARD), worst=WARNING)
 
 
 def samples(survey: Survey) -> Iterator[Finding]:
@@ -54,7 +57,8 @@ def samples(survey: Survey) -> Iterator[Finding]:
     senses = survey.column("senses")
     for check in CHECKS:
         number = int(np.count_nonzero(senses & BITS[check.sense]))
-        yield judge(check.title, survey.problems.get(check.title), check.tolerated * number)
+        limit = check.tolerated * max(number, 1)
+        yield judge(check.title, survey.problems.get(check.title), limit)
 
 
 def languages(survey: Survey, known: Iterable[str] | None) -> Finding:
@@ -97,12 +101,15 @@ def large(survey: Survey) -> Finding:
 
 
 def amounts(survey: Survey, readers: int, batch_size: int) -> Iterator[Finding]:
-    """Enough shards for the processes that read them, and enough samples for one batch."""
+    """Enough shards for the processes that read them, and enough samples for one batch.
+
+    What training accepts with a warning is a warning here, in the same words.
+    """
     few = Problem()
     if survey.num_shards < readers:
         few.add(f"{survey.num_shards} shards, {readers} processes")
     yield judge("fewer shards than ranks x workers", few, 0, WARNING)
     none = Problem()
-    if len(survey) < batch_size:
-        none.add(f"{len(survey)} samples, a batch has {batch_size}")
-    yield judge("fewer samples than one batch", none)
+    if warning := few_samples(len(survey), batch_size):
+        none.add(warning)
+    yield judge("fewer samples than one batch", none, worst=WARNING if len(survey) else ERROR)

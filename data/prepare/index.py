@@ -10,16 +10,19 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from omni.pipeline.dataset import MANIFEST
+from omni.pipeline.files import match_files
 from omni.pipeline.index import Index, build_index
 from omni.pipeline.writer import describe_shard, write_manifest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the tars are, and what to pass over in them."""
-    parser.add_argument("path", type=Path, help="folder of tars, or one tar")
+    parser.add_argument("path", type=Path, help="folder of tars, one tar, or a pattern of them")
     parser.add_argument(
         "--ignore", nargs="+", default=[], metavar="EXT", help="extensions to pass over, as cls"
     )
@@ -28,10 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Indexes. Names each tar that is damaged, does the others, and returns 2 if there is one."""
     path: Path = arguments.path
-    folder = path if path.is_dir() else path.parent
-    tars = sorted(path.glob("*.tar")) if path.is_dir() else [path]
-    if not tars or not tars[0].is_file():
+    tars = sorted(path.glob("*.tar")) if path.is_dir() else match_files(str(path))
+    if not tars:
         raise ValueError(f"no tars at {str(path)!r}")
+    if len({tar.parent for tar in tars}) > 1:
+        raise ValueError(f"tars must be of one folder, as {MANIFEST} lists them, got {str(path)!r}")
+    folder = tars[0].parent
     ignore = tuple(extension.lower().lstrip(".") for extension in arguments.ignore)
     # Reading and crc32 leave the interpreter to others: threads are enough.
     with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as pool:
@@ -60,7 +65,8 @@ def index_tar(tar: Path, ignore: tuple[str, ...]) -> str:
         kept = Index.load(beside) if beside.exists() else None
     except ValueError:  # a damaged index is nothing worth keeping
         kept = None
-    if kept is not None and kept.tar_bytes == index.tar_bytes and kept.digest != index.digest:
+    same_size = kept is not None and kept.tar_bytes == index.tar_bytes
+    if same_size and not np.array_equal(kept.table, index.table):
         return f"its bytes are not those indexed; if the change was meant, delete {beside.name}"
     if kept is None or kept.digest != index.digest:
         index.save(beside)

@@ -6,6 +6,7 @@ OUT/.pack/NAME.json   one entry a shard (see `data.prepare.shard`)
 
 import fcntl
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,11 @@ REJECTED = "rejected.jsonl"
 VERSION = 1
 
 
+def normal_path(source: str) -> str:
+    """Return the one form of a source, however it is written: absolute, links followed."""
+    return os.path.realpath(source)
+
+
 class Ledger:
     """The folder that is packed into. Use `opened`, which keeps other runs out of it."""
 
@@ -29,6 +35,8 @@ class Ledger:
         self.splits: dict[str, dict[str, Any]] = {}
         if (path := out / SETTINGS).exists():
             self.splits = json.loads(path.read_text("utf-8"))["splits"]
+        for split in self.splits.values():  # as earlier versions wrote it
+            split["settings"]["source"] = normal_path(split["settings"]["source"])
 
     @staticmethod
     @contextmanager

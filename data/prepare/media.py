@@ -22,6 +22,11 @@ from omni.pipeline.formats import MAX_AUDIO_VALUES, MAX_MEMBER_BYTES, MAX_PIXELS
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
 SOUND_SUFFIXES = ("wav", "flac", "opus", "ogg", "oga", "mp3", "aif", "aiff")
+SLOTS = {suffix: "image" for suffix in IMAGE_SUFFIXES}
+SLOTS |= {suffix: "audio" for suffix in SOUND_SUFFIXES}
+SLOTS |= {"txt": "text", "text": "text", "caption": "text", "transcript": "text", "json": "json"}
+SLOTS |= {"cls": "class"}
+"""the part of a sample that a file is, by the end of its name; a class is one word for the meta"""
 RARE = ("BMP", "GIF", "TIFF", "PPM")
 """formats of PIL that a shard has no place for: they become PNG first"""
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
@@ -44,6 +49,13 @@ class Form:
     audio: str = "flac"
     sample_rate: int = 16_000
     keep_originals: bool = False
+
+
+def is_empty(source: Path | bytes) -> bool:
+    """Whether there are no bytes: what is then not there at all. A missing file is not empty."""
+    if isinstance(source, bytes):
+        return not source
+    return source.is_file() and source.stat().st_size == 0
 
 
 def read(source: Path | bytes) -> bytes:

@@ -7,6 +7,7 @@ options, and what it writes is the same to the byte, whatever the number of proc
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from itertools import chain, islice
@@ -23,11 +24,12 @@ from rich.progress import (
 )
 
 from data.prepare.engine import run_local, run_ray
-from data.prepare.ledger import REJECTED, Ledger
+from data.prepare.ledger import REJECTED, Ledger, normal_path
 from data.prepare.media import Form
 from data.prepare.plan import PROBE, measure, shards
 from data.prepare.shard import Done, Job
 from data.prepare.sources import Source, open_source
+from data.prepare.tables import TABLES
 
 SHARD_MB = 256
 
@@ -39,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", help="folder, table, tars (also as a pattern), or recipe's folder"
     )
     parser.add_argument("out", type=Path, help="folder of the shards")
-    parser.add_argument("--split", help="of a source that names none (train)")
+    parser.add_argument(
+        "--split", help="of all samples; else what folders, files or a column are called, or train"
+    )
     parser.add_argument("--recipe", metavar="NAME", help="SOURCE is a copy of this known data set")
     parser.add_argument("--size", type=_positive, default=form.size, help="short side, pixels")
     parser.add_argument("--quality", type=_positive, default=form.quality, help="of JPEG")
@@ -70,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     source = open_source(a.source, a.recipe, a.split)
     length = {"shard_mb": None if a.shard_samples else a.shard_mb, "shard_samples": a.shard_samples}
     settings = {"source": a.source, "recipe": a.recipe, **vars(form), **length}
+    settings["source"] = normal_path(a.source)
     with Ledger.opened(a.out) as ledger:
         records = iter(source)
         shard_samples = a.shard_samples or ledger.shard_samples(settings)
@@ -82,38 +87,62 @@ def run(arguments: argparse.Namespace) -> int:
         jobs = (Job(a.out, ledger.work, name, filled, form) for name, filled in planned)
         engine = run_ray if a.engine == "ray" else run_local
         done = _watch(engine(jobs, a.processes), source.total)
+        _tell(source)
         if not done:
             raise ValueError(f"{a.source!r} holds no samples")
         ledger.drop(settings, {shard.name for shard in done})
         ledger.finish()
-    return _report(a.out, source, done)
+    return _report(a.out, done)
 
 
 def _watch(results: Iterable[Done], total: int | None) -> list[Done]:
     """What comes of the shards, while it is shown."""
     done: list[Done] = []
-    samples = rejected = 0
+    samples = rejected = damaged = 0
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task("packing", total=total)
         for shard in results:
             done.append(shard)
-            samples, rejected = samples + shard.samples, rejected + shard.rejected
-            shown = f"packing, {rejected} rejected" if rejected else "packing"
+            samples += shard.samples
+            rejected += shard.rejected
+            damaged += shard.damaged
+            shown = "packing" + _noted(rejected, damaged)
             progress.update(task, completed=samples + rejected, description=shown)
     return done
 
 
-def _report(out: Path, source: Source, done: list[Done]) -> int:
+def _noted(rejected: int, damaged: int) -> str:
+    """What was not packed, in words: nothing where there is nothing to tell."""
+    noted = f", {rejected} rejected" if rejected else ""
+    return noted + (f", {damaged} without a damaged part" if damaged else "")
+
+
+def _tell(source: Source) -> None:
+    """Says what became of the files and fields of a source."""
+    for line in source.census.lines():
+        print(line)
+    for extension, count in sorted(source.passed_over.items()):
+        what = "a table: pack it by itself" if extension.lower() in TABLES else extension
+        named = f"{extension} ({what})" if what != extension else extension
+        print(f"passed over: {count} x {named}", file=sys.stderr)
+
+
+def _report(out: Path, done: list[Done]) -> int:
     """Says what was done. Raises `ValueError` when most samples were rejected."""
     samples, rejected = sum(d.samples for d in done), sum(d.rejected for d in done)
-    for extension, count in sorted(source.passed_over.items()):
-        print(f"passed over: {count} x {extension}", file=sys.stderr)
-    if rejected > samples:
+    damaged = sum(d.damaged for d in done)
+    if 2 * (rejected + damaged) > rejected + samples:
         raise ValueError(
-            f"{rejected} of {rejected + samples} samples were rejected, "
-            f"which is more than half: see {out / REJECTED}"
+            f"{rejected} of {rejected + samples} samples were rejected and {damaged} damaged in "
+            f"part, which is more than half: see {out / REJECTED}"
         )
-    noted = f", {rejected} rejected (see {REJECTED})" if rejected else ""
-    print(f"{out}: {samples} samples in {len(done)} shards{noted}")
+    noted = _noted(rejected, damaged)
+    noted += f" (see {REJECTED})" if noted else ""
+    splits = Counter[str]()
+    for shard in done:
+        splits[shard.name.rpartition("-")[0]] += shard.samples
+    parts = ", ".join(f"{split} {count}" for split, count in sorted(splits.items()))
+    named = f" ({parts})" if len(splits) > 1 else ""
+    print(f"{out}: {samples} samples in {len(done)} shards{named}{noted}")
     return 0

@@ -4,6 +4,7 @@ A rule that a decoder decides tolerates nothing. One that judges content may be 
 a few such samples hurt nobody: up to its share of the samples it warns, above that it is an error.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,6 +40,8 @@ class Content:
     texts: list[tuple[str, str]] = field(default_factory=list)
     """(language, text)"""
     faults: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    """members with nothing in them, and what is there instead"""
 
     def member(self, sense: str) -> str:
         """The extension of the member that holds a sense."""
@@ -61,16 +64,21 @@ def read_content(key: str, members: Members, media: bool = True) -> Content:
     text, texts, language = "", {}, "en"
     for extension, data in members.items():
         slot = SLOTS.get(extension, extension)
+        if not data:
+            content.absent[extension] = "0 bytes"
+            continue
         try:
             if slot == "text":
                 text = decode_text(data)
+                if not text:
+                    content.absent[extension] = f"{len(data)} bytes of white space"
             elif slot == "json":
                 meta = decode_json(data)
                 texts = texts_of(meta)
                 language = meta.get("language") or "en"
-            elif data and media and slot == "image":
+            elif media and slot == "image":
                 content.image = decode_image(data).permute(1, 2, 0).numpy()
-            elif data and media:
+            elif media:
                 samples, content.rate = decode_audio(data)
                 content.audio = samples.numpy()
         except ValueError as error:
@@ -107,10 +115,8 @@ def bad_text(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def empty(content: Content) -> Iterator[tuple[str, str]]:
-    """Pictures and recordings of no bytes; an empty text is refused by its decoder."""
-    for extension, size in content.sizes.items():
-        if not size and SLOTS.get(extension) in ("image", "audio"):
-            yield extension, "0 bytes"
+    """Files with nothing in them: each is a modality that its sample does not have."""
+    yield from content.absent.items()
 
 
 def blank(content: Content) -> Iterator[tuple[str, str]]:
@@ -135,7 +141,10 @@ def contradicted(content: Content) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Check:
-    """A rule, how its finding is called, and the share of a sense up to which it only warns."""
+    """A rule, how its finding is called, and the share of a sense up to which it only warns.
+
+    What is tolerated without end is never more than a warning.
+    """
 
     title: str
     sense: str
@@ -146,8 +155,8 @@ class Check:
 CHECKS = (
     Check("pictures that cannot be decoded", "image", bad_picture),
     Check("recordings that cannot be decoded", "audio", bad_recording),
-    Check("texts that are empty, too long or not UTF-8", "text", bad_text),
-    Check("pictures or recordings of no bytes", "image", empty),
+    Check("texts that are too long or not UTF-8", "text", bad_text),
+    Check("files with nothing in them, which count as absent", "text", empty, math.inf),
     Check("pictures of one colour", "image", blank, TOLERATED),
     Check("silent recordings", "audio", silent, TOLERATED),
     Check("texts in another script than their language's", "text", contradicted, TOLERATED),

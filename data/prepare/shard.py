@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
-from data.prepare.media import Form, encode_audio, encode_image, read
+from data.prepare.media import Form, encode_audio, encode_image, is_empty, read
 from data.record import Record, Rejection
-from omni.pipeline.decode import decode_json, decode_text, texts_of
+from omni.pipeline.decode import decode_json, decode_text, plain, texts_of
 from omni.pipeline.index import Index
 from omni.pipeline.writer import describe_shard, write_shard
 
@@ -51,6 +51,9 @@ class Done:
     name: str
     samples: int
     rejected: int
+    """samples of which nothing is left"""
+    damaged: int
+    """samples that were packed without a member that is damaged"""
 
 
 def entry_path(out: Path, name: str) -> Path:
@@ -63,7 +66,7 @@ def pack_shard(job: Job) -> Done:
     digest = fingerprint(job.records)
     entry = _finished(job, digest)
     if entry is None:
-        rejected: list[dict[str, str]] = []
+        rejected: list[dict[str, str | None]] = []
         path, tar = job.work / job.name, job.out / job.name
         with _one_thread():
             samples = _samples(job, rejected)
@@ -81,7 +84,8 @@ def pack_shard(job: Job) -> Done:
             path.with_suffix(".idx").replace(tar.with_suffix(".idx"))
             path.replace(tar)
     samples = entry["shard"]["samples"] if entry["shard"] else 0
-    return Done(job.name, samples, len(entry["rejected"]))
+    damaged = {line.get("sample") for line in entry["rejected"]} - {None}
+    return Done(job.name, samples, len(job.records) - samples, len(damaged))
 
 
 def _finished(job: Job, digest: str) -> dict[str, Any] | None:
@@ -123,44 +127,85 @@ def _mark(source: Path | bytes | None) -> list[Any] | None:
         return [str(source)]
 
 
-def _samples(job: Job, rejected: list[dict[str, str]]) -> Iterator[tuple[str, dict[str, bytes]]]:
+def _samples(
+    job: Job, rejected: list[dict[str, str | None]]
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Key and members of each sample; what is damaged goes to `rejected`.
+
+    `sample` is there the key under which the rest was packed, None where nothing is left.
+    """
     for key, record in job.records:
-        found = record if isinstance(record, Rejection) else convert(key, record, job.form)
+        faults: dict[str, str] = {}
+        found = record if isinstance(record, Rejection) else convert(key, record, job.form, faults)
         if isinstance(found, Rejection):
-            # Some reasons of PIL hold the address of an object, another one in every process.
-            reason = re.sub(r" at 0x[0-9a-f]+", "", found.reason)
-            line = {"key": found.key, "member": found.member, "reason": reason}
-            rejected.append({"shard": job.name, **line})
+            faults.setdefault(found.member, found.reason)
         else:
             yield key, found
+        for member, reason in faults.items():
+            # Some reasons of PIL hold the address of an object, another one in every process.
+            reason = re.sub(r" at 0x[0-9a-f]+", "", reason)
+            line = {"key": record.key, "member": member, "reason": reason}
+            packed = {"sample": None if isinstance(found, Rejection) else key}
+            rejected.append({"shard": job.name, **line, **packed})
 
 
-def convert(key: str, record: Record, form: Form) -> dict[str, bytes] | Rejection:
-    """The members of a sample, the json last, or why there is no sample."""
-    member, members = "image", {}
+def convert(
+    key: str, record: Record, form: Form, faults: dict[str, str] | None = None
+) -> dict[str, bytes] | Rejection:
+    """The sound members of a sample, the json last, or why there is no sample.
+
+    What is damaged is left out, and its reason goes to `faults`; an empty file is one that is not
+    there. With a json the texts are left out, as when a shard is read.
+    """
+    faults = {} if faults is None else faults
+    faults |= record.faults
+    members: dict[str, bytes] = {}
+    texts: list[str] = []
+    for member, encode in (("image", encode_picture), ("audio", encode_recording)):
+        try:
+            members |= encode(record, form)
+        except ValueError as error:
+            faults[member] = str(error)
     try:
-        if record.image is not None:
-            extension, data = encode_image(read(record.image), form)
-            members[extension] = data
-        member = "audio"
-        if record.audio is not None:
-            extension, data = encode_audio(record.audio, record.start, record.stop, form)
-            members[extension] = data
-        member = "text"
-        # What was no UTF-8 in its file is said to be so here.
-        encoded = [text.encode("utf-8", "surrogateescape") for text in record.texts]
-        texts = [decode_text(text) for text in encoded if text.strip()]
+        texts = decode_texts(record.texts)
+    except ValueError as error:
+        faults["text"] = str(error)
+    try:
+        meta = describe(key, record, texts)
+        written = _compact(meta) if meta else b""
         if texts:
             members["txt"] = texts[0].encode()
-        member = "json"
-        meta = describe(key, record, texts)
-        if not members and not texts_of(meta):
-            raise ValueError("the sample has no picture, no recording and no text")
-        if meta:
-            members["json"] = _compact(meta)
-        return members
+        if members or texts_of(meta):
+            return members | ({"json": written} if written else {})
+        faults = faults or {"json": "the sample has no picture, no recording and no text"}
     except ValueError as error:
-        return Rejection(record.key, member, str(error), record.split)
+        faults["json"] = str(error)
+        if members:
+            return members
+    member, reason = next(iter(faults.items()))
+    return Rejection(record.key, member, reason, record.split)
+
+
+def encode_picture(record: Record, form: Form) -> dict[str, bytes]:
+    """The picture of a record by extension, if it has one. Raises `ValueError` where damaged."""
+    if record.image is None or is_empty(record.image):
+        return {}
+    extension, data = encode_image(read(record.image), form)
+    return {extension: data}
+
+
+def encode_recording(record: Record, form: Form) -> dict[str, bytes]:
+    """The recording of a record by extension, as `encode_picture`."""
+    if record.audio is None or is_empty(record.audio):
+        return {}
+    extension, data = encode_audio(record.audio, record.start, record.stop, form)
+    return {extension: data}
+
+
+def decode_texts(texts: Iterable[str]) -> list[str]:
+    """The texts that are not blank. What was no UTF-8 in its file raises `ValueError` here."""
+    decoded = (decode_text(text.encode("utf-8", "surrogateescape")) for text in texts)
+    return [text for text in decoded if text]
 
 
 def describe(key: str, record: Record, texts: list[str]) -> dict[str, Any]:
@@ -175,7 +220,7 @@ def describe(key: str, record: Record, texts: list[str]) -> dict[str, Any]:
 
 
 def _compact(meta: dict[str, Any]) -> bytes:
-    text = json.dumps(meta, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(plain(meta), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     decode_json(data := text.encode())
     return data
 

@@ -120,12 +120,14 @@ def _counts(dataset: Dataset) -> Iterator[tuple[str, str]]:
 def _sample(dataset: Dataset, reader: Reader, number: int) -> str:
     """One sample; what cannot be read or decoded is said in its place."""
     shard, row = dataset.locate(number)
+    damaged: dict[str, str] = {}
     try:
-        key, members = reader.members(number)
+        key, members = reader.members(number, damaged)
     except (SampleError, OSError) as error:
         return f"<article><h2>{_escape(shard.name)}, sample {row}</h2>{_fault(error)}</article>"
     content = read_content(key, members)
     parts = [f"<h2>{_escape(key)}</h2>"]
+    parts += [_fault(f".{extension}: {reason}") for extension, reason in damaged.items()]
     for extension, data in members.items():
         if reason := content.faults.get(extension, "" if data else "0 bytes"):
             parts.append(_fault(f".{extension}: {reason}"))

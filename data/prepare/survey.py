@@ -5,7 +5,6 @@ rest. Then blocks of samples are read and decoded in parallel processes. A recor
 only; everything about the whole is worked out from these and from the indexes.
 """
 
-import glob
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -22,7 +21,7 @@ from rich.progress import track
 from data.prepare.copies import digest, look
 from data.prepare.rules import CHECKS, Members, read_content
 from omni.pipeline import remote
-from omni.pipeline.dataset import Dataset, find_tars
+from omni.pipeline.dataset import Dataset, find_tars, open_index
 from omni.pipeline.formats import SLOTS
 from omni.pipeline.reader import Reader, SampleError
 from omni.pipeline.tar import walk
@@ -37,6 +36,7 @@ looks; and the samples of the recording, decoded. 0 where there is none."""
 UNFIT_SHARD = "shards that are damaged, cut or no shards"
 UNFIT_INDEX = "indexes that do not fit their shard"
 UNFIT_BYTES = "members whose crc32 does not fit the index"
+EMPTY_SHARD = "shards without a sample, which are passed over"
 UNREADABLE = "samples that the storage does not give"
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
@@ -196,7 +196,7 @@ def _fit_sources(source: Source, problems: dict[str, Problem], execute: Map) -> 
         yield source
         return
     tars = find_tars(source.path, source.split)
-    singles = [source._replace(path=glob.escape(str(tar))) for tar in tars]
+    singles = [source._replace(path=str(tar)) for tar in tars]
     found = _watch(execute(examine, zip(tars, singles, strict=True)), "shards", len(tars))
     for tar, single, (title, reason) in zip(tars, singles, found, strict=True):
         if title:
@@ -217,7 +217,9 @@ def examine(shard: tuple[Path, Source]) -> tuple[str, str]:
             places = {(entry.offset, entry.size) for entry in walk(file)}
         if tar.with_suffix(".idx").exists():
             title = UNFIT_INDEX
-        index = open_source(source).shards[0].index
+        index = open_index(tar, source.ignore)
+        if not len(index):
+            return EMPTY_SHARD, "its tar is empty"
         for row in range(len(index)):
             for m in index.members(row):
                 if (m.offset, m.size) not in places:
@@ -241,13 +243,17 @@ def scan(job: Job) -> Tally:
         for number in range(job.first, job.last):
             at = job.base + number - job.first
             media = (at + 1) * job.media // job.total > at * job.media // job.total
+            faults: dict[str, str] = {}
             try:
-                key, members = reader.members(number)
+                key, members = reader.members(number, faults)
             except (SampleError, OSError) as error:
                 title = UNFIT_BYTES if isinstance(error, SampleError) else UNREADABLE
                 tally.problems.setdefault(title, Problem()).add(str(error))
                 continue
             shard = dataset.locate(number)[0].name
+            for member, reason in faults.items():
+                problem = tally.problems.setdefault(UNFIT_BYTES, Problem())
+                problem.add(str(SampleError(shard, key, member, reason)))
             tally.records[number - job.first] = _look_at(tally, shard, key, members, media)
     return tally
 

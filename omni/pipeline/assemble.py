@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from omni.batch import SENSES, Batch, Sample
-from omni.config import DataConfig, ModelConfig
+from omni.config import DROP, DataConfig, ModelConfig
 from omni.modality.image import fit
 from omni.modality.text import Tokenizer
 from omni.pipeline.collate import Buffers, collate
-from omni.pipeline.dataset import Dataset
+from omni.pipeline.formats import mask_of
 from omni.pipeline.order import mix
 from omni.pipeline.plan import Pick, Plan, Share
 from omni.pipeline.quarantine import Fault
-from omni.pipeline.reader import Reader, SampleError
-from omni.pipeline.sample import MemberError, decode_members, make_sample
+from omni.pipeline.reader import Reader
+from omni.pipeline.sample import decode_members, make_sample
 
 KEY = 3
 """of the numbers drawn for a sample, the one that fixes all that is drawn later"""
@@ -31,10 +31,15 @@ ATTEMPTS = 16
 
 @dataclass(frozen=True)
 class Made:
-    """A batch, the places of it where another sample stands in, and what was found damaged."""
+    """A batch, and what of it is not as the plan has it.
+
+    `substituted`: places where another sample stands in. `damaged`: number of samples of the plan
+    that are damaged, wholly or in part. `faults`: damage that was met for the first time.
+    """
 
     batch: Batch
     substituted: list[int]
+    damaged: int
     faults: list[Fault]
 
 
@@ -43,8 +48,8 @@ class Assembler:
 
     Args:
         share: what this process takes of every step.
-        known: (name of the data set, number) of samples known to be damaged: they are replaced
-            without a look.
+        known: (name of the data set, number, member) of what is known to be damaged: it is
+            not looked at again.
         keep_bytes: of decoded samples that stay in memory.
         beat: is told of every sample before it is read.
         fetching: what it gives is entered while a shard comes from far away.
@@ -57,14 +62,16 @@ class Assembler:
         tokenizer: Tokenizer,
         model: ModelConfig,
         share: Share,
-        known: frozenset[tuple[str, int]] = frozenset(),
+        known: frozenset[tuple[str, int, str]] = frozenset(),
         keep_bytes: int = 0,
         beat: Callable[[int, Pick], None] = lambda step, pick: None,
         fetching: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.config, self.plan, self.tokenizer, self.model = config, plan, tokenizer, model
         self.share, self.beat = share, beat
-        self.bad = {*known}
+        self.bad: dict[tuple[str, int], set[str]] = {}
+        for name, number, member in known:
+            self.bad.setdefault((name, number), set()).add(member)
         self.readers = [Reader(dataset, fetching=fetching) for dataset in plan.datasets]
         self.kept: dict[tuple[int, int], Sample] = {}
         self.room = keep_bytes
@@ -79,17 +86,20 @@ class Assembler:
         step, *place = self.share.locate(turn)
         picks = self.plan.batch(step, *place)
         buffers = buffers or Buffers.allocate(len(picks), self.model)
-        samples, substituted, faults, images = [], [], [], 0
+        samples, substituted, faults, images, damaged = [], [], [], 0, 0
         canvases = buffers.pixels.unbind()
         for number, pick in enumerate(picks):
             self.beat(step, pick)
-            sample, found = self._sample(pick, canvases[images], step)
-            faults += found
-            if found or self._is_bad(pick):
+            sample, attempt, new = self._sample(pick, canvases[images], step)
+            faults += new
+            if attempt:
                 substituted.append(number)
-            images += sample.image is not None
+            if self._is_bad(pick.source, pick.number):
+                damaged += 1
+            if sample.image is not None:
+                images += 1
             samples.append(sample)
-        texts, found = self._extra(step, *place)
+        texts, new = self._extra(step, *place)
         texts += self._translations(picks, samples)
         # Texts without a partner stay in their language: as candidates others would only confuse.
         foreign = [self.config.foreign] * len(samples) + [0.0] * len(texts)
@@ -101,45 +111,55 @@ class Assembler:
         batch = replace(batch, key=torch.from_numpy(draws[:, KEY].view(np.int64)))
         if self.config.shuffled:
             batch = _break_pairs(batch, np.random.default_rng((self.plan.seed, 1, turn)))
-        return Made(batch, substituted, faults + found)
+        return Made(batch, substituted, damaged, faults + new)
 
-    def _is_bad(self, pick: Pick) -> bool:
-        return (self._dataset(pick).name, pick.number) in self.bad
+    def _is_bad(self, source: int, number: int) -> bool:
+        return (self.plan.datasets[source].name, number) in self.bad
 
-    def _dataset(self, pick: Pick) -> Dataset:
-        return self.plan.datasets[pick.source]
+    def _sample(self, pick: Pick, canvas: Tensor, step: int) -> tuple[Sample, int, list[Fault]]:
+        """The sample of a pick, or of the first substitute of which enough is sound.
 
-    def _sample(self, pick: Pick, canvas: Tensor, step: int) -> tuple[Sample, list[Fault]]:
-        """The sample of a pick, or the first substitute that is whole; what was damaged."""
-        order, faults, reason = self.plan.blend.orders[pick.source], [], "it is quarantined"
+        With it come the number of the substitute, 0 for none, and the damage that is new.
+        """
+        order, faults = self.plan.blend.orders[pick.source], []
         for attempt in range(ATTEMPTS):
             number = pick.number
             if attempt:
                 number = order.substitute(pick.epoch, pick.stratum, pick.number, attempt)
-            name = self._dataset(pick).name
-            if (name, number) in self.bad:
+            if self._is_dropped(pick.source, number):
                 continue
-            try:
-                return self._decode(pick.source, number, canvas), faults
-            except SampleError as error:
-                faults.append(self._condemn(pick.source, number, error, step))
-                reason = str(error)
+            sample, new = self._decode(pick.source, number, canvas, step)
+            faults += new
+            if self._is_enough(pick.source, number, sample):
+                return sample, attempt, faults
+        name, reason = self.plan.datasets[pick.source].name, "it is quarantined"
+        if faults:
+            last = faults[-1]
+            reason = f"shard {last.shard!r}, sample {last.key!r}, .{last.member}: {last.reason}"
         raise ValueError(f"{ATTEMPTS} samples in a row are damaged in {name}; the last: {reason}")
 
-    def _condemn(self, source: int, number: int, error: SampleError, step: int) -> Fault:
-        """Notes that a sample is not to be read again."""
-        name = self.plan.datasets[source].name
-        self.bad.add((name, number))
-        return Fault(name, number, error.shard, error.key, error.member, error.reason, step)
+    def _is_dropped(self, source: int, number: int) -> bool:
+        """Whether a sample is passed over because one of its members is damaged."""
+        return self.config.damaged == DROP and self._is_bad(source, number)
 
-    def _decode(self, source: int, number: int, canvas: Tensor) -> Sample:
-        """A sample with its picture, fitted, in `canvas`."""
+    def _is_enough(self, source: int, number: int, sample: Sample) -> bool:
+        """Whether what is sound of a sample may be used: all that its source must have."""
+        if self._is_dropped(source, number):
+            return False
+        senses = mask_of("+".join(sample.senses))
+        required = self.plan.blend.orders[source].require
+        return senses != 0 and senses & required == required
+
+    def _decode(
+        self, source: int, number: int, canvas: Tensor, step: int
+    ) -> tuple[Sample, list[Fault]]:
+        """A sample as far as it is sound, its picture, fitted, in `canvas`; damage that is new."""
         if (kept := self.kept.get((source, number))) is not None:
             if kept.image is None:
-                return kept
-            return replace(kept, image=canvas.permute(2, 0, 1).copy_(kept.image))
+                return kept, []
+            return replace(kept, image=canvas.permute(2, 0, 1).copy_(kept.image)), []
         audio = self.model.audio
-        found = self._read(source, number, audio.sample_rate, canvas.numpy())
+        found, faults = self._read(source, number, step, audio.sample_rate, canvas.numpy())
         if (samples := found.get("audio")) is not None:
             found["audio"] = samples[: int(audio.max_seconds * audio.sample_rate)]
         image = found.get("image")
@@ -148,7 +168,7 @@ class Assembler:
         sample = make_sample(f"{source}/{number}", found)
         if self.room:
             self._keep(source, number, sample)
-        return sample
+        return sample, faults
 
     def _keep(self, source: int, number: int, sample: Sample) -> None:
         image, audio = sample.image, sample.audio
@@ -168,12 +188,10 @@ class Assembler:
         samples, faults = [], []
         for pick in self.plan.extra(step, rank, world):
             self.beat(step, pick)
-            try:
-                sample = self._text(pick)
-            except SampleError as error:
-                faults.append(self._condemn(pick.source, pick.number, error, step))
-                continue
-            if sample.text is not None and not sample.answers:
+            sample, new = self._text(pick, step)
+            faults += new
+            dropped = self._is_dropped(pick.source, pick.number)
+            if sample.text is not None and not sample.answers and not dropped:
                 samples.append((pick, sample))
         return samples, faults
 
@@ -190,27 +208,35 @@ class Assembler:
                 found.append((picks[i], text))
         return found
 
-    def _text(self, pick: Pick) -> Sample:
+    def _text(self, pick: Pick, step: int) -> tuple[Sample, list[Fault]]:
         kept = self.kept.get((pick.source, pick.number))
         if kept is not None:
-            return replace(kept, image=None, audio=None)
-        return make_sample("", self._read(pick.source, pick.number, only=("txt", "json")))
+            return replace(kept, image=None, audio=None), []
+        found, faults = self._read(pick.source, pick.number, step, only=("txt", "json"))
+        return make_sample("", found), faults
 
     def _read(
         self,
         source: int,
         number: int,
+        step: int,
         sample_rate: int = 0,
         out: np.ndarray | None = None,
         only: tuple[str, ...] = (),
-    ) -> dict[str, Any]:
-        """What the members of a sample hold (see `decode_members`). Raises `SampleError`."""
-        reader = self.readers[source]
-        members = reader.content(number, only)
-        try:
-            return decode_members(members, sample_rate, out)
-        except MemberError as error:
-            raise reader.blame(number, error.member, error.reason) from error
+    ) -> tuple[dict[str, Any], list[Fault]]:
+        """What the sound members of a sample hold (see `decode_members`); damage that is new."""
+        reader, name = self.readers[source], self.plan.datasets[source].name
+        reasons = dict.fromkeys(self.bad.get((name, number), ()), "")
+        known = {*reasons}
+        members = reader.content(number, only, reasons)
+        sound = {member: data for member, data in members.items() if member not in known}
+        found = decode_members(sound, sample_rate, out, reasons)
+        new = [member for member in reasons if member not in known]
+        errors = [reader.blame(number, member, reasons[member]) for member in new]
+        if new:
+            self.bad.setdefault((name, number), set()).update(new)
+        places = [(error.shard, error.key, error.member, error.reason) for error in errors]
+        return found, [Fault(name, number, *place, step) for place in places]
 
     def _choose_text(self, sample: Sample, draws: list[int], foreign: float) -> Sample:
         """One of a sample's texts: without a recording, in another language now and then.

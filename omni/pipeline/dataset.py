@@ -16,7 +16,8 @@ import numpy as np
 from rich.progress import track
 
 from omni.pipeline import remote
-from omni.pipeline.index import Index, build_index
+from omni.pipeline.files import expand_braces, match_files
+from omni.pipeline.index import RULES, Index, build_index
 from omni.pipeline.transfer import MissingError, list_names, read
 
 MANIFEST = "dataset.json"
@@ -57,7 +58,8 @@ class Dataset:
 
     Args:
         path: a folder, in which the shards are SPLIT-*.tar; or the tars themselves, as one file
-            or a pattern such as `shards/*.tar`; or the URL of a folder with a `dataset.json`.
+            or a pattern such as `shards/*.tar` or `shards/{000..012}.tar`, where what is there is
+            meant as it is written; or the URL of a folder with a `dataset.json`, or of tars.
         split: the part of the folder; of no meaning where `path` names the tars.
         ignore: extensions of members that are passed over.
 
@@ -71,6 +73,9 @@ class Dataset:
             self.shards = remote_shards(path, split, ignore)
         else:
             self.shards = local_shards(path, split, ignore)
+        self.shards = [shard for shard in self.shards if len(shard.index)]  # a tar may be empty
+        if not self.shards:
+            raise ValueError(f"{path!r} holds no samples: every tar of it is empty")
         self.starts = np.cumsum([0, *(len(shard.index) for shard in self.shards)])
         self._ends = self.starts[1:].tolist()
 
@@ -92,8 +97,10 @@ class Dataset:
     def beside(self, name: str) -> str | None:
         """The text of a file in the folder of the shards; None where there is none."""
         if remote.is_remote(self.path):
+            url = self.path.rstrip("/")
+            folder = url.rpartition("/")[0] if url.endswith(".tar") else url
             try:
-                return read(f"{self.path.rstrip('/')}/{name}").decode()
+                return read(f"{folder}/{name}").decode()
             except MissingError:
                 return None
         file = Path(self.path) / name
@@ -162,12 +169,12 @@ def find_tars(path: str, split: str) -> list[Path]:
                 f"; tars of other names are taken by a pattern: '{path}/*.tar'"
             )
         return tars
-    # A relative pattern is looked up here, an absolute one from its root.
-    root = Path(folder.anchor or ".")
-    tars = sorted(p for p in root.glob(str(folder.relative_to(folder.anchor))) if p.is_file())
-    if not tars:
-        raise ValueError(f"no such shards: {path!r}")
-    return tars
+    if tars := match_files(path):
+        return tars
+    raise ValueError(
+        f"no such shards: {path!r}; it may be a folder, a tar, or a pattern such as "
+        f"'shards/*.tar' or 'shards/train-{{000000..000012}}.tar'"
+    )
 
 
 def open_index(tar: Path, ignore: tuple[str, ...] = ()) -> Index:
@@ -199,7 +206,8 @@ def open_index(tar: Path, ignore: tuple[str, ...] = ()) -> Index:
 def _kept(tar: Path, ignore: tuple[str, ...]) -> Path:
     """A name that another path, size, time or rule makes another."""
     state = tar.stat()
-    what = f"{tar.resolve()} {state.st_size} {state.st_mtime_ns} {' '.join(sorted(ignore))}"
+    file = f"{tar.resolve()} {state.st_size} {state.st_mtime_ns}"
+    what = f"{RULES} {file} {' '.join(sorted(ignore))}"
     digest = hashlib.sha256(what.encode()).hexdigest()[:16]
     return remote.cache_folder() / "index" / f"{tar.stem}-{digest}.idx"
 
@@ -235,21 +243,42 @@ def remote_shards(url: str, split: str, ignore: tuple[str, ...]) -> list[Shard]:
     """The shards that the manifest at a URL lists; their tars come when they are read.
 
     Where there is no manifest, those that the server lists: all are fetched, and indexed here.
+    A URL that ends in .tar names them itself, also by braces or * in its last part.
     """
     cache, url = remote.Cache(), url.rstrip("/")
+    names = [f"{split}-*.tar"]
+    if url.endswith(".tar"):
+        url, _, pattern = url.rpartition("/")
+        names = expand_braces(pattern)
     try:
         manifest = cache.fetch(f"{url}/{MANIFEST}", fresh=True)
     except MissingError:
-        entries = [{"name": name} for name in _list_tars(url)]
+        patterns = any("*" in name for name in names)
+        entries = [{"name": name} for name in (_list_tars(url) if patterns else names)]
     else:
         entries = read_manifest(manifest, f"{url}/{MANIFEST}")
-    chosen = [entry for entry in entries if entry["name"].startswith(f"{split}-")]
-    if not chosen:
-        raise ValueError(f"no shards {split}-*.tar at {url}, by its {MANIFEST} or its listing")
+    chosen = _choose(entries, names, url)
     with ThreadPoolExecutor(8) as pool:  # most of the time goes by in waiting
         found = pool.map(lambda entry: _remote_shard(cache, url, entry, ignore), chosen)
         watched = track(found, "fetching indexes", len(chosen), disable=len(chosen) < 100)
         return sorted(watched, key=lambda shard: shard.name)
+
+
+def _choose(entries: list[dict[str, Any]], names: list[str], url: str) -> list[dict[str, Any]]:
+    """The entries of some names, in which * stands for anything and every other letter counts.
+
+    Raises `ValueError` for a name that there is not.
+    """
+    known = {entry["name"]: entry for entry in entries}
+    chosen: dict[str, dict[str, Any]] = {}
+    for name in names:
+        rule = ".*".join(map(re.escape, name.split("*")))
+        candidates = known if "*" in name else known.keys() & {name}
+        matches = [found for found in candidates if re.fullmatch(rule, found)]
+        if not matches:
+            raise ValueError(f"no shards {name} at {url}, by its {MANIFEST} or its listing")
+        chosen |= {match: known[match] for match in matches}
+    return [*chosen.values()]
 
 
 def _list_tars(url: str) -> list[str]:

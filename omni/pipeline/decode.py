@@ -16,6 +16,7 @@ passed over; a field of a json member that is null or blank holds no text.
 
 import json
 import math
+import re
 from typing import Any
 
 from omni.modality.text import clean_text
@@ -32,6 +33,7 @@ __all__ = [
     "decode_json",
     "decode_text",
     "image_size",
+    "plain",
     "read_audio",
     "read_image",
     "texts_of",
@@ -41,29 +43,51 @@ __all__ = [
 TEXT_FIELDS = ("text", "caption", "captions", "transcript", "transcription")
 """fields of a json member that hold the text, where there is no txt member"""
 ANSWER_FIELDS = ("answer", "answers")
+LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
+"""a tag as of BCP 47: en, zh-Hant, pt_BR"""
 
 
 def decode_text(data: bytes | bytearray) -> str:
-    """Return UTF-8 as `clean_text` has it."""
-    if text := _check_text(_decode_utf8(data, "text")):
-        return text
-    raise ValueError("text is empty")
+    """Return UTF-8 as `clean_text` has it; empty where there is nothing but white space."""
+    return _check_text(_decode_utf8(data, "text"))
 
 
 def decode_json(data: bytes | bytearray) -> dict[str, Any]:
-    """An object, whose texts are as `texts_of` wants them."""
+    """An object, whose texts are as `texts_of` wants them.
+
+    A number that is not finite, as Python and pandas write NaN, is None, unless it stands where a
+    text should: that is an error.
+    """
     text = _decode_utf8(data, "json")
+    odd: list[float] = []
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        if not math.isfinite(value):
+            odd.append(value)
+        return value
+
     try:
         meta = json.loads(
-            text, parse_float=_finite, parse_constant=_finite, object_pairs_hook=_unique
+            text, parse_float=number, parse_constant=number, object_pairs_hook=_unique
         )
+        strict = plain(meta) if odd else meta
     except RecursionError as error:
         raise ValueError("json is nested too deeply") from error
     if not isinstance(meta, dict):
         raise ValueError(f"json must be an object, got {type(meta).__name__}")
     texts_of(meta)
     answers_of(meta)
-    return meta
+    return strict
+
+
+def plain(value: Any) -> Any:
+    """Return a value as strict JSON has it: None in place of a number that is not finite."""
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _decode_utf8(data: bytes | bytearray, kind: str) -> str:
@@ -83,12 +107,6 @@ def _check_text(text: str) -> str:
     return clean_text(text)
 
 
-def _finite(number: str) -> float:
-    if not math.isfinite(value := float(number)):
-        raise ValueError(f"numbers of a json must be finite, got {number}")
-    return value
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     meta = dict(pairs)
     if len(meta) < len(pairs):
@@ -99,19 +117,35 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def texts_of(meta: dict[str, Any]) -> dict[str, list[str]]:
     """The texts that a json member holds, by language: those of `names`, then of `TEXT_FIELDS`.
 
-    Raises `ValueError` for a text or a language that is no string.
+    A field of `TEXT_FIELDS` holds a text, several, or an object of these by language; a number is
+    the text that it is written as. Raises `ValueError` for anything else, and for a language that
+    is no string.
     """
     names, language = meta.get("names"), meta.get("language") or "en"
     if not isinstance(language, str):
-        raise ValueError(f"json field 'language' must be a string, got {language!r}")
+        raise ValueError(f"field 'language' must be a string, got {language!r}")
     found: dict[str, list[str]] = {}
     for key, value in names.items() if isinstance(names, dict) else ():
         if texts := _texts("names", value):
             found[key] = texts
     for field in meta.keys() & TEXT_FIELDS and TEXT_FIELDS:  # most have none
-        if texts := _texts(field, meta.get(field)):
-            found.setdefault(language, []).extend(texts)
+        value = meta.get(field)
+        spoken = _by_language(field, value) if isinstance(value, dict) else {language: value}
+        for key, value in spoken.items():
+            if texts := _texts(field, value):
+                found.setdefault(key, []).extend(texts)
     return found
+
+
+def _by_language(field: str, texts: dict[str, Any]) -> dict[str, Any]:
+    """The same object. Raises `ValueError` where its names are no languages, as of a record."""
+    for key in texts:
+        if not LANGUAGE.fullmatch(key):
+            raise ValueError(
+                f"field {field!r} must be a string, several, or texts by language as "
+                f'{{"en": ...}}; {key!r} is no language'
+            )
+    return texts
 
 
 def answers_of(meta: dict[str, Any]) -> list[str]:
@@ -121,8 +155,17 @@ def answers_of(meta: dict[str, Any]) -> list[str]:
 
 def _texts(field: str, value: Any) -> list[str]:
     values = value if isinstance(value, list) else [value]
-    for text in values:
-        if not isinstance(text, str | None):
-            kind = type(text).__name__
-            raise ValueError(f"json field {field!r} must be a string or several, got {kind}")
-    return [text for value in values if (text := _check_text(value or ""))]
+    return [text for value in values if (text := _check_text(_written(field, value)))]
+
+
+def _written(field: str, value: Any) -> str:
+    """A text as a string, empty for None."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        what = value if number else type(value).__name__
+        raise ValueError(f"field {field!r} must be a string or several, got {what}")
+    return str(value)

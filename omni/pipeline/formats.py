@@ -128,8 +128,8 @@ def mask_of(senses: str) -> int:
     return mask
 
 
-def split_name(name: str) -> tuple[str, str]:
-    """Key and extension of a member. Raises `ValueError` naming the rule that it breaks."""
+def split_path(name: str) -> tuple[str, str]:
+    """Key and lower-case extension of any member. Raises `ValueError` for a name of no sample."""
     path = name.removeprefix("./")
     folder, slash, file = path.rpartition("/")
     stem, dot, extension = file.partition(".")
@@ -139,13 +139,19 @@ def split_name(name: str) -> tuple[str, str]:
         raise ValueError(f"a member's name must not hold control characters or \\, got {name!r}")
     if not stem or not dot:
         raise ValueError(f"a member must be named KEY.EXTENSION, got {name!r}")
-    if (extension := extension.lower()) not in EXTENSIONS:
+    return folder + slash + stem, extension.lower()
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The same of a member that a shard may hold. Raises `ValueError` naming the broken rule."""
+    key, extension = split_path(name)
+    if extension not in EXTENSIONS:
         known = ", ".join(EXTENSIONS)
         raise UnknownExtensionError(
             f"extension of {name!r}, from the first dot on, must be one of {known}; "
             f"got {extension!r}"
         )
-    return folder + slash + stem, extension
+    return key, extension
 
 
 class UnknownExtensionError(ValueError):

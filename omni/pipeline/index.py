@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from omni.pipeline.decode import audio_info, decode_json, image_size, texts_of
+from omni.pipeline.decode import audio_info, decode_json, decode_text, image_size, texts_of
+from omni.pipeline.files import is_of_sample
 from omni.pipeline.formats import (
     BITS,
     EXTENSIONS,
@@ -25,6 +26,8 @@ from omni.pipeline.formats import (
 from omni.pipeline.tar import BLOCK, Entry, padded, walk
 
 MAGIC = b"OMNIIDX1"
+RULES = 2
+"""raised where the same bytes are described in another way: what a cache holds is built anew"""
 HEADER = np.dtype(
     [
         ("magic", "S8"),
@@ -102,9 +105,8 @@ class Index:
     def check(self, path: Path) -> None:
         """Raises `ValueError` for what no shard can hold: a digest that fits shows no good will."""
         firsts, table = self.samples["member"].astype(np.int64), self.table
-        rising = (
-            bool(len(self)) and firsts[0] == 0 and (np.diff(firsts, append=len(table)) > 0).all()
-        )
+        begins = firsts[0] == 0 if len(self) else len(table) == 0
+        rising = begins and (np.diff(firsts, append=len(table)) > 0).all()
         known = (table["kind"] < len(EXTENSIONS)).all() and (self.samples["senses"] < 8).all()
         if not rising or not known or (table["size"] > MAX_MEMBER_BYTES).any():
             raise ValueError(f"index {str(path)!r} names members that no shard can hold")
@@ -166,11 +168,13 @@ class _Builder:
 
     def add(self, entry: Entry, data: bytes) -> None:
         name = entry.name
+        if not is_of_sample(name):
+            return  # as of what is ignored, its bytes are passed over with the next headers
         try:
             key, extension = split_name(name)
         except UnknownExtensionError:
             if name.rpartition("/")[2].partition(".")[2].lower() in self.ignore:
-                return  # its bytes are passed over with the headers of the next member
+                return
             raise
         if key != self.key:
             if key in self.keys:
@@ -191,7 +195,13 @@ class _Builder:
         self._describe(self.samples[-1], slot, data)
 
     def _describe(self, row: list[Any], slot: str, data: bytes) -> None:
-        """Sizes, as far as the headers can be read; what is damaged is found when it is decoded."""
+        """Sizes, as far as the headers can be read; what is damaged is found when it is decoded.
+
+        An empty file, or a blank text, is a modality that the sample does not have.
+        """
+        if not data:
+            return
+        before = row[7]
         row[7] |= BITS.get(slot, 0)
         try:
             if slot == "image":
@@ -202,6 +212,8 @@ class _Builder:
                 row[4:6] = frames, rate
             elif slot == "text":
                 row[6] = len(data)
+                if not decode_text(data):
+                    row[6:] = 0, before
             elif not row[7] & BITS["text"]:
                 texts = texts_of(decode_json(data))
                 if texts:
@@ -211,7 +223,5 @@ class _Builder:
             pass
 
     def index(self, size: int) -> Index:
-        if not self.samples:
-            raise ValueError("a shard must hold at least one sample, this one is empty")
         samples = np.array([tuple(row) for row in self.samples], SAMPLE)
         return Index(samples, np.array(self.members, MEMBER), size)

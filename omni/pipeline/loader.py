@@ -3,6 +3,7 @@
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from omni.pipeline.assemble import KEY, Assembler, Made, draw_numbers
 from omni.pipeline.collate import Buffers
 from omni.pipeline.dataset import Dataset
 from omni.pipeline.formats import BITS
-from omni.pipeline.plan import WINDOW, Plan, Share
+from omni.pipeline.plan import WINDOW, Plan, Share, few_samples
 from omni.pipeline.prefetch import Job, Prefetcher
 from omni.pipeline.quarantine import Ledger, Quarantine
-from omni.pipeline.reader import Reader
+from omni.pipeline.reader import Reader, SampleError
 from omni.pipeline.remote import Cache, is_remote
 from omni.pipeline.sample import decode_sample, read_texts
 from omni.pipeline.synthetic import WORLDS, synthetic_shards
@@ -63,14 +64,20 @@ class Loader:
         self.config, self.share = config, Share(rank, world, parts)
         self.datasets = [Dataset(path, config.split) for path in paths]
         self.plan = Plan(config, seed, self.datasets)
-        self.quarantine = Quarantine(folder, config.max_bad, sum(map(len, self.datasets)))
+        orders = self.plan.blend.orders
+        self.quarantine = Quarantine(folder, config.max_bad, sum(map(len, orders)))
         self.waited = 0.0
         """seconds that somebody has waited for a batch"""
 
     @property
+    def warning(self) -> str:
+        """What is doubtful about the data, as `data.prepare check` says it; or ""."""
+        return few_samples(self.quarantine.total, self.config.batch_size)
+
+    @property
     def damaged(self) -> int:
         """Samples found damaged so far, in this run and in what it goes on from."""
-        return len(self.quarantine.faults)
+        return len({(name, number) for name, number, _ in self.quarantine.faults})
 
     def find_tokenizer(self) -> Tokenizer | None:
         """The tokenizer that lies beside the first shards, near or far."""
@@ -105,15 +112,19 @@ class Loader:
         return texts, languages
 
     def examples(self, count: int, sample_rate: int) -> list[Sample]:
-        """At most `count` samples of the first data set that have all senses, spread evenly."""
+        """At most `count` samples of the first data set that have all senses, spread evenly.
+
+        Those that are damaged are passed over: they are told of when their turn comes in training.
+        """
         dataset, reader = self.datasets[0], Reader(self.datasets[0])
         ends = np.cumsum([shard.counts[ALL] for shard in dataset.shards])
         total, found = int(ends[-1]), []
         for rank in range(0, total, max(1, -(-total // count))):
             at = int(np.searchsorted(ends, rank, "right"))
             row = dataset.shards[at].rows(ALL)[rank - ends[at] + dataset.shards[at].counts[ALL]]
-            members = reader.members(int(dataset.starts[at] + row))
-            found.append(decode_sample(*members, sample_rate, dataset.shards[at].name))
+            with suppress(SampleError):
+                members = reader.members(int(dataset.starts[at] + row))
+                found.append(decode_sample(*members, sample_rate, dataset.shards[at].name))
         reader.close()
         return found
 
@@ -146,7 +157,7 @@ class Loader:
                 ):
                     prefetcher.want(self._ahead(step))
                 picks = self.plan.batch(step, *place)
-                self.quarantine.add(result.faults, len(picks))
+                self.quarantine.add(result.faults, result.damaged, len(picks))
                 if self.share.world == 1:
                     ledger.add(step, picks, result.substituted, (turn + 1) % parts == 0)
                 yield result.batch

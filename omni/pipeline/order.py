@@ -98,6 +98,7 @@ class Order:
 
     def __init__(self, dataset: Dataset, seed: int, require: int, mixing: Shuffle) -> None:
         self.dataset, self.seed, self.mixing = dataset, seed, mixing
+        self.require = require
         counts = np.array([shard.counts for shard in dataset.shards])
         self.masks = [m for m in range(1, 8) if counts[:, m].any() and m & require == require]
         if not self.masks:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from omni.config import DataConfig
+from omni.config import ABSENT, DROP, DataConfig
 from omni.pipeline.dataset import Dataset, Shard
 from omni.pipeline.formats import mask_of
 from omni.pipeline.order import Order, Shuffle, interleave, mix, quotas
@@ -30,6 +30,18 @@ class Pick:
     epoch: int
     number: int
     stratum: int
+
+
+def few_samples(count: int, batch_size: int) -> str:
+    """Return what is wrong with a data set that is smaller than a batch, and the remedy; or ""."""
+    if count >= batch_size:
+        return ""
+    if count == 0:
+        return "there are no samples"
+    return (
+        f"{count} samples are fewer than a batch of {batch_size}, which holds some of them twice: "
+        f"take --data.batch-size {count} or less, or more data"
+    )
 
 
 class Blend:
@@ -123,6 +135,8 @@ class Plan:
                 )
         if config.streams < 1 or config.batch_size < 1:
             raise ValueError("data.streams and data.batch_size must be at least 1")
+        if config.damaged not in (ABSENT, DROP):
+            raise ValueError(f"data.damaged must be {ABSENT} or {DROP}, got {config.damaged!r}")
         if config.language_alpha < 0:
             raise ValueError(f"data.language_alpha must not be < 0, got {config.language_alpha}")
         told = datasets if config.language_alpha else []

@@ -1,6 +1,7 @@
 """What was found damaged, and the books: at the end of an epoch every sample is accounted for."""
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -11,13 +12,15 @@ from omni.journal import append_line
 from omni.pipeline.plan import Pick, Plan
 
 FEW = 1000
-"""samples before which no share of damaged ones is judged"""
+"""samples, or all that there are, from which on the share of damaged ones is taken as it is"""
+CHANCE = 4
+"""standard deviations that fewer samples may be above the share that is allowed"""
 FILE = "quarantine.jsonl"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A damaged sample: where, why, and the step that met it first."""
+    """A damaged member of a sample: where, why, and the step that met it first."""
 
     dataset: str
     number: int
@@ -29,11 +32,11 @@ class Fault:
 
 
 class Quarantine:
-    """The damaged samples of a run, each once, as lines of a file that a resumed run reads first.
+    """What is damaged in a run, each once, as lines of a file that a resumed run reads first.
 
     Args:
         folder: of the run; None keeps no file.
-        limit: share of damaged samples among those seen that is too many.
+        limit: share of the samples of all batches that may be damaged, known before or not.
         total: number of samples that there are.
 
     Raises:
@@ -42,8 +45,8 @@ class Quarantine:
 
     def __init__(self, folder: Path | None, limit: float, total: int) -> None:
         self.path, self.limit, self.total = folder and folder / FILE, limit, total
-        self.faults: dict[tuple[str, int], Fault] = {}
-        self.seen = 0
+        self.faults: dict[tuple[str, int, str], Fault] = {}
+        self.seen = self.damaged = 0
         if self.path and self.path.exists():
             whole, _, torn = self.path.read_bytes().rpartition(b"\n")
             if torn:  # by a kill; it is found again
@@ -53,21 +56,36 @@ class Quarantine:
                     fault = Fault(**json.loads(line))
                 except (ValueError, TypeError) as error:
                     raise ValueError(f"{self.path}, line {number}: {error}") from error
-                self.faults[fault.dataset, fault.number] = fault
+                self.faults[fault.dataset, fault.number, fault.member] = fault
 
-    def add(self, faults: Iterable[Fault], seen: int) -> None:
-        """Writes down what is new. Raises `ValueError` when there is too much of it."""
+    def add(self, faults: Iterable[Fault], damaged: int, seen: int) -> None:
+        """Writes down what is new, and judges anew. Raises `ValueError` as `judge` does.
+
+        `damaged`: the samples among those `seen`, of one batch, that are damaged.
+        """
         self.seen += seen
-        new = [f for f in faults if (f.dataset, f.number) not in self.faults]
-        self.faults |= {(f.dataset, f.number): f for f in new}
-        if self.path:
-            for fault in new:
-                append_line(self.path, asdict(fault))
-        seen = min(self.seen, self.total)
-        if new and self.seen >= min(FEW, self.total) and len(self.faults) > self.limit * seen:
-            last = new[-1]
+        self.damaged += damaged
+        for fault in faults:
+            place = fault.dataset, fault.number, fault.member
+            if place not in self.faults:
+                self.faults[place] = fault
+                if self.path:
+                    append_line(self.path, asdict(fault))
+        self.judge()
+
+    def judge(self) -> None:
+        """Raises `ValueError` when too many of the samples seen were damaged.
+
+        Of few samples more may be, as chance would have it: many are not waited for where half
+        of the first are damaged.
+        """
+        allowed = self.limit * self.seen
+        if self.seen < min(FEW, self.total):
+            allowed += CHANCE * math.sqrt(allowed)
+        if self.damaged > allowed:
+            last = [*self.faults.values()][-1]
             raise ValueError(
-                f"{len(self.faults)} damaged samples among {seen} are more than the share of "
+                f"{self.damaged} damaged samples among {self.seen} are more than the share of "
                 f"{self.limit} that data.max_bad allows; the last: shard {last.shard!r}, sample "
                 f"{last.key!r}, member .{last.member}: {last.reason}"
             )

@@ -43,14 +43,19 @@ class Reader:
         self.files: OrderedDict[str, int] = OrderedDict()
         self.memory = bytearray()
 
-    def members(self, number: int) -> tuple[str, dict[str, bytearray]]:
+    def members(
+        self, number: int, faults: dict[str, str] | None = None
+    ) -> tuple[str, dict[str, bytearray]]:
         """Key and bytes by extension of a sample. Raises `SampleError` as `content` does."""
-        return self.key(number), self.content(number)
+        return self.key(number), self.content(number, faults=faults)
 
-    def content(self, number: int, only: tuple[str, ...] = ()) -> dict[str, bytearray]:
+    def content(
+        self, number: int, only: tuple[str, ...] = (), faults: dict[str, str] | None = None
+    ) -> dict[str, bytearray]:
         """Bytes by extension of a sample, or of `only` some of its members.
 
-        Raises `SampleError` where the bytes are not those that were indexed.
+        Where bytes are not those that were indexed, raises `SampleError`; or, where there are
+        `faults`, leaves the member out and puts the reason there.
         """
         shard, row = self.dataset.locate(number)
         members = shard.index.members(row)
@@ -62,10 +67,14 @@ class Reader:
         data = self._read(shard, start, last.offset + last.size - start)
         found = {}
         for extension, offset, size, crc in members:
-            found[extension] = member = bytearray(data[offset - start : offset - start + size])
-            if (actual := zlib.crc32(member)) != crc:
-                reason = f"damaged: crc32 is {actual:08x}, indexed was {crc:08x}"
+            member = bytearray(data[offset - start : offset - start + size])
+            if (actual := zlib.crc32(member)) == crc:
+                found[extension] = member
+                continue
+            reason = f"damaged: crc32 is {actual:08x}, indexed was {crc:08x}"
+            if faults is None:
                 raise self.blame(number, extension, reason)
+            faults[extension] = reason
         return found
 
     def key(self, number: int) -> str:

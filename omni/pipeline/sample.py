@@ -32,28 +32,38 @@ class MemberError(ValueError):
 
 
 def decode_members(
-    members: Mapping[str, bytes | bytearray], sample_rate: int, out: np.ndarray | None = None
+    members: Mapping[str, bytes | bytearray],
+    sample_rate: int,
+    out: np.ndarray | None = None,
+    faults: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """What the members of a sample hold, by sense, and as `meta` what json says of them.
 
-    A JPEG may go straight into `out` (see `decode_image`). Raises `MemberError`.
+    An empty file, or a blank text, is a sense that the sample does not have. A JPEG may go
+    straight into `out` (see `decode_image`). A member that is damaged raises `MemberError`; or,
+    where there are `faults`, its reason goes there and its sense is absent. With a json the text
+    is absent too: what language it is in, and whether it is a question, stood there.
     """
     found: dict[str, Any] = {"meta": {}}
     for extension, data in members.items():
         slot = SLOTS.get(extension)
         try:
             if not data:
-                raise ValueError("empty")
+                continue
             if slot == "image":
                 found[slot] = decode_image(data, out)
             elif slot == "audio":
                 found[slot] = to_int16(*decode_audio(data), sample_rate)
             elif slot == "text":
-                found[slot] = decode_text(data)
+                found[slot] = decode_text(data) or None
             else:
                 found["meta"] = decode_json(data)
         except ValueError as error:
-            raise MemberError(extension, str(error)) from error
+            if faults is None:
+                raise MemberError(extension, str(error)) from error
+            faults[extension] = str(error)
+    if faults and "json" in faults:
+        found.pop("text", None)
     return found
 
 
@@ -71,17 +81,23 @@ def make_sample(key: str, found: dict[str, Any]) -> Sample:
         language = language if language in texts else next(iter(texts))
         text = texts[language][0]
     answers = [] if text is None else answers_of(meta)
-    group = str(meta.get("concept", key if text is None or answers else text))
+    concept = meta.get("concept")
+    alike = key if text is None or answers else text
+    group = alike if concept is None else str(concept)
     senses = found.get("image"), found.get("audio"), text
     return Sample(key, *senses, language, group, texts, answers, meta)
 
 
 def decode_sample(
-    key: str, members: Mapping[str, bytes | bytearray], sample_rate: int, shard: str = ""
+    key: str,
+    members: Mapping[str, bytes | bytearray],
+    sample_rate: int,
+    shard: str = "",
+    faults: dict[str, str] | None = None,
 ) -> Sample:
-    """One sample, whole. Raises `SampleError`, naming the sample and the member."""
+    """One sample; without `faults` whole, or there is a `SampleError` that names the member."""
     try:
-        return make_sample(key, decode_members(members, sample_rate))
+        return make_sample(key, decode_members(members, sample_rate, faults=faults))
     except MemberError as error:
         raise SampleError(shard, key, error.member, error.reason) from error
 
@@ -98,19 +114,29 @@ def numbered_samples(
     sample_rate: int = 16_000,
     damaged: Callable[[SampleError], None] | None = None,
 ) -> Iterator[tuple[int, Sample]]:
-    """The same with their numbers in the data set; a damaged one is told to `damaged`, if given."""
+    """The same with their numbers in the data set.
+
+    With `damaged`, what is damaged goes there, and the rest of the sample is given if there is any.
+    """
     dataset = Dataset(path, split)
     reader = Reader(dataset)
     try:
         for number in range(len(dataset)):
             shard, _ = dataset.locate(number)
+            faults: dict[str, str] | None = None if damaged is None else {}
             try:
-                key, members = reader.members(number)
-                yield number, decode_sample(key, members, sample_rate, shard.name)
-            except SampleError as error:
+                key, members = reader.members(number, faults)
+                sample = decode_sample(key, members, sample_rate, shard.name, faults)
+            except SampleError as error:  # with `faults`, its headers cannot be read
                 if damaged is None:
                     raise
                 damaged(error)
+                continue
+            for member, reason in (faults or {}).items():
+                assert damaged is not None
+                damaged(SampleError(shard.name, key, member, reason))
+            if not faults or sample.senses:
+                yield number, sample
     finally:
         reader.close()
 

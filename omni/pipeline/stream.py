@@ -5,7 +5,6 @@ not adjacent. So the headers are walked first, strictly, and what it gives is co
 """
 
 import gzip
-import re
 import tarfile
 import tempfile
 import zlib
@@ -16,13 +15,13 @@ from typing import Any, BinaryIO, cast
 
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
+from omni.pipeline.files import is_of_sample
+from omni.pipeline.formats import split_path
 from omni.pipeline.tar import walk
 
 GZIP = b"\x1f\x8b"
 MAX_RATIO, ALWAYS = 100, 1 << 30
 """of the bytes of a tar to those of its gzip, as media hardly shrink; and bytes that may be"""
-PASSED_OVER = re.compile(r"__[^/]*__($|/)|(.*/)?\.[^/]*$")
-"""members about the tar itself, which webdataset leaves out, and hidden files such as macOS adds"""
 
 
 def stream_members(path: str | Path) -> Iterator[dict[str, bytes | str]]:
@@ -38,7 +37,7 @@ def stream_members(path: str | Path) -> Iterator[dict[str, bytes | str]]:
             expected, found = _count(file), 0
             file.seek(0)
             # annotated as if it took a TarFile
-            members: Any = tar_file_iterator(cast(Any, file), select_files=_belongs)
+            members: Any = tar_file_iterator(cast(Any, file), select_files=is_of_sample)
             for sample in group_by_keys({**member, "__url__": ""} for member in members):
                 key = str(sample.pop("__key__")).removeprefix("./")
                 del sample["__url__"]
@@ -50,23 +49,15 @@ def stream_members(path: str | Path) -> Iterator[dict[str, bytes | str]]:
         raise ValueError(f"tar {str(path)!r}: {error}") from error
 
 
-def _belongs(name: str) -> bool:
-    return not PASSED_OVER.match(name)
-
-
 def _count(file: BinaryIO) -> int:
     """Members that belong to samples. Raises `ValueError` for names that would be lost."""
     count, last = 0, ""
     keys: set[str] = set()
     extensions: set[str] = set()
     for entry in walk(file):
-        if not _belongs(entry.name):
+        if not is_of_sample(entry.name):
             continue
-        folder, slash, name = entry.name.rpartition("/")
-        stem, dot, extension = name.partition(".")
-        if not dot:
-            raise ValueError(f"a member must be named KEY.EXTENSION, got {entry.name!r}")
-        key, extension = folder + slash + stem, extension.lower()
+        key, extension = split_path(entry.name)
         if key != last:
             if key in keys:
                 raise ValueError(f"files of a sample must be adjacent: {key!r} comes again")

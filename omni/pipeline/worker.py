@@ -83,11 +83,11 @@ def _pack(made: Made) -> tuple[Any, ...]:
         data = tuple(part.data.shape) if sense in MEDIA else part.data.numpy()
         parts[sense] = data, part.rows.numpy(), part.lengths.numpy()
     whole = batch.group.numpy(), None if batch.key is None else batch.key.numpy()
-    return batch.size, whole, parts, made.substituted, made.faults
+    return batch.size, whole, parts, made.substituted, made.damaged, made.faults
 
 
 def _unpack(packed: tuple[Any, ...], buffers: Buffers) -> Made:
-    size, whole, packed_parts, substituted, faults = packed
+    size, whole, packed_parts, *rest = packed
     parts = {}
     for sense, (data, rows, lengths) in packed_parts.items():
         if sense == "image":
@@ -99,7 +99,7 @@ def _unpack(packed: tuple[Any, ...], buffers: Buffers) -> Made:
         parts[sense] = Part(data, torch.from_numpy(rows), torch.from_numpy(lengths))
     group, key = (None if x is None else torch.from_numpy(x) for x in whole)
     assert group is not None
-    return Made(Batch(size, group, parts, key), substituted, faults)
+    return Made(Batch(size, group, parts, key), *rest)
 
 
 class Workers:

@@ -10,6 +10,7 @@ import numpy as np
 from omni.batch import Sample
 from omni.interface import Omni
 from omni.items import Item, Video, read, to_picture, to_sound
+from omni.pipeline.files import walk_files
 from omni.pipeline.formats import FORMATS
 from omni.pipeline.sample import numbered_samples
 from omni.search.index import Entry
@@ -60,7 +61,8 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
                 media = {sense: where for sense in found if sense != "text"}
                 yield f"{split}/{sample.key}", found, meta | media
         return
-    files = sorted(p for p in source.rglob("*") if p.suffix.lower()[1:] in SENSES and p.is_file())
+    walked = (folder / name for folder, names in walk_files(source) for name in names)
+    files = sorted(p for p in walked if p.suffix.lower()[1:] in SENSES and p.is_file())
     if not files:
         raise ValueError(f"{source} holds no shard SPLIT-*.tar and no file ending in one of "
                          f"{', '.join(SENSES)}")  # fmt: skip

@@ -12,6 +12,7 @@ from data.prepare.findings import ERROR, OK, WARNING
 from data.prepare.languages import foreign_script
 from data.prepare.survey import RECORD
 from omni.modality.text import Tokenizer
+from omni.pipeline.plan import few_samples
 from tests.data.samples import (
     damage,
     diagnose,
@@ -94,14 +95,11 @@ DECODED = {
         {"wav": recording(noise(0) * 0)},
         {"wav": recording((noise(0) // 4500).astype(np.int16))},
     ],
-    "pictures or recordings of no bytes": [{"jpg": b""}, {"wav": None, "opus": b""}],
     "pictures of one colour": [
         {"jpg": encoded(Image.new("RGB", (48, 48), "white"))},
         {"jpg": encoded(Image.new("RGB", (48, 48), (200, 30, 90)), quality=60)},
     ],
-    "texts that are empty, too long or not UTF-8": [
-        {"txt": b""},
-        {"txt": b" \n"},
+    "texts that are too long or not UTF-8": [
         {"txt": "früh".encode("latin-1")},
         {"txt": b"long " * 20_000},
         {"json": b'{"text": "\\ud800 half"}'},
@@ -125,6 +123,26 @@ def test_a_bad_member_is_found(tmp_path, title, members):
     error = the_error(diagnose(write(tmp_path / "set", samples)))
     assert (error.title, error.count) == (title, 1)
     assert error.examples[0].startswith("train-000000.tar/s4.")
+
+
+@pytest.mark.parametrize(
+    "members", [{"jpg": b""}, {"opus": b"", "wav": None}, {"txt": b""}, {"txt": b" \n"}]
+)
+def test_files_with_nothing_in_them_are_a_warning(tmp_path, members):
+    samples = fine()
+    changed = samples[4][1] | members
+    samples[4] = "s4", {name: data for name, data in changed.items() if data is not None}
+    found = diagnose(write(tmp_path / "set", samples))
+    assert titles(found) == []
+    assert titles(found, WARNING) == ["files with nothing in them, which count as absent"]
+
+
+def test_a_tar_without_samples_is_a_warning(tmp_path):
+    folder = write(tmp_path / "set", fine())
+    (folder / "train-000002.tar").write_bytes(bytes(10_240))
+    found = diagnose(folder)
+    assert titles(found) == []
+    assert titles(found, WARNING) == ["shards without a sample, which are passed over"]
 
 
 def test_few_samples_of_odd_content_are_a_warning(tmp_path):
@@ -170,13 +188,17 @@ def test_a_script_contradicts_a_language_or_does_not(text, language, script):
     assert foreign_script(text, language) == script
 
 
-def test_too_few_shards_are_a_warning_and_too_few_samples_an_error(tmp_path):
+def test_too_few_shards_or_samples_are_a_warning_with_a_remedy(tmp_path):
     folder = write(tmp_path / "set", fine())
     found = diagnose(folder, "--ranks", "1", "--workers", "2", "--batch-size", "12")
     assert titles(found) == titles(found, WARNING) == []
     found = diagnose(folder, "--ranks", "2", "--workers", "2", "--batch-size", "13")
-    assert titles(found) == ["fewer samples than one batch"]
-    assert titles(found, WARNING) == ["fewer shards than ranks x workers"]
+    assert titles(found) == []
+    few = "fewer shards than ranks x workers", "fewer samples than one batch"
+    assert titles(found, WARNING) == [*few]
+    (finding,) = (finding for finding in found if finding.title == few[1])
+    assert finding.examples == (few_samples(12, 13),)
+    assert "--data.batch-size 12" in few_samples(12, 13)
 
 
 def test_data_that_cannot_keep_up_is_found(tmp_path):
@@ -250,8 +272,8 @@ def test_the_exit_status_says_what_came_of_it(tmp_path, capsys):
     usual = ["check", str(folder), "--processes", "1", "--batch-size"]
     assert main([*usual, "4"]) == 0
     assert "12 in 2 shards" in capsys.readouterr().out
-    assert main([*usual, "64"]) == 1
-    assert "errors: 1" in capsys.readouterr().out
+    assert main([*usual, "64"]) == 0
+    assert "errors: 0, warnings: 1" in capsys.readouterr().out
     for wrong in (
         ["--split", "nope"],
         ["--step-seconds", "0"],
@@ -260,6 +282,9 @@ def test_the_exit_status_says_what_came_of_it(tmp_path, capsys):
     ):
         assert main([*usual, "4", *wrong]) == 2
         assert capsys.readouterr().err.startswith("error: ")
+    (folder / "train-000001.tar").write_bytes(b"")
+    assert main([*usual, "4"]) == 1
+    assert "errors: 1" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         main([*usual, "0"])
 

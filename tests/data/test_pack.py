@@ -132,7 +132,9 @@ def test_what_cannot_be_decoded_is_listed_and_the_rest_is_packed(tmp_path, capsy
     (source / "S00.png").write_bytes(b"GIF8 broken")
     (source / "S03.txt").write_bytes(b"\xff\xfe")
     (source / "S06.json").write_bytes(b"[1]")
+    (source / "notes.docx").write_bytes(b"")
     (source / "Thumbs.db").write_bytes(b"")
+    (source / "._S01.png").write_bytes(b"\0\5\x16\7")
     assert pack(source, tmp_path / "out") == 0
     lines = (tmp_path / "out/rejected.jsonl").read_text("utf-8").splitlines()
     listed = [json.loads(line) for line in lines]
@@ -141,20 +143,25 @@ def test_what_cannot_be_decoded_is_listed_and_the_rest_is_packed(tmp_path, capsy
         ("S03", "text"),
         ("S06", "json"),
     ]
-    assert len(members(tmp_path / "out")) == 9
+    assert [line["sample"] for line in listed] == ["s00", "s03", None]
+    packed = members(tmp_path / "out")
+    assert len(packed) == 11
+    assert [*packed["s00"]] == ["flac", "txt", "json"]
+    assert [*packed["s03"]] == ["flac", "json"]
     shown = capsys.readouterr()
-    assert "9 samples in 3 shards, 3 rejected" in shown.out
-    assert "passed over: 1 x .db" in shown.err
+    assert "11 samples in 3 shards, 1 rejected, 2 without a damaged part" in shown.out
+    assert "passed over: 1 x .docx" in shown.err
+    assert ".db" not in shown.err
 
 
 def test_more_than_half_rejected_is_an_error(tmp_path, capsys):
     source = write_folder(tmp_path / "source")
     for key in list(SAMPLES)[:7]:
-        (source / f"{key}.json").write_bytes(b"")
+        (source / f"{key}.json").write_bytes(b"[1]")
     assert pack(source, tmp_path / "out") == 2
-    assert "7 of 12 samples were rejected" in capsys.readouterr().err
+    assert "1 of 12 samples were rejected and 6 damaged in part" in capsys.readouterr().err
     assert len((tmp_path / "out/rejected.jsonl").read_text("utf-8").splitlines()) == 7
-    (source / "S00.json").write_bytes(b"{}")  # half is not more than half
+    (source / "S00.json").write_bytes(b"")  # absent, not damaged; half is not more than half
     assert pack(source, tmp_path / "out") == 0
 
 
@@ -223,7 +230,8 @@ def test_a_shard_is_about_as_large_as_asked_for():
 def test_a_shard_of_which_nothing_is_left_is_no_file(tmp_path):
     source = write_folder(tmp_path / "source")
     for key in list(SAMPLES)[2:4]:
-        (source / f"{key}.json").write_bytes(b"")
+        for file in source.glob(f"{key}.*"):
+            file.write_bytes(b"")
     assert pack(source, tmp_path / "out", "--shard-samples", 2) == 0
     names = [tar.name for tar in sorted((tmp_path / "out").glob("*.tar"))]
     assert names == [f"train-00000{i}.tar" for i in (0, 2, 3, 4, 5)]

@@ -89,7 +89,6 @@ def test_originals_are_kept_where_a_shard_has_a_place_for_them():
 @pytest.mark.parametrize(
     ("part", "member"),
     [
-        ({"image": b""}, "image"),
         ({"image": b"no picture"}, "image"),
         ({"image": picture(30, 20)[:60]}, "image"),
         ({"image": picture(30, 20, "BMP")[:60]}, "image"),
@@ -99,19 +98,40 @@ def test_originals_are_kept_where_a_shard_has_a_place_for_them():
         ({"texts": ("a\0b",)}, "text"),
         ({"texts": ("x" * 70_000,)}, "text"),
         ({"texts": (b"\xff".decode("utf-8", "surrogateescape"),)}, "text"),
-        ({"texts": ("a",), "meta": {"n": float("nan")}}, "json"),
         ({"texts": ("a",), "meta": {"n": "x" * 70_000}}, "json"),
         ({"texts": (" ",)}, "json"),
         ({}, "json"),
     ],
 )
-def test_what_is_damaged_is_rejected_by_the_name_of_its_member(part, member):
+def test_what_is_damaged_is_named_and_the_rest_is_packed(part, member):
     whole = {"image": picture(30, 20), "audio": tone(8_000), "texts": ("a",)}
-    assert set(convert("a", Record("a", **whole), Form())) == {"jpg", "flac", "txt"}
-    alone = part if member == "json" else whole | part
-    found = convert("a", Record("a", **alone), Form())
-    assert isinstance(found, Rejection)
-    assert (found.member, bool(found.reason)) == (member, True)
+    names = {"image": "jpg", "audio": "flac", "text": "txt"}
+    assert set(convert("a", Record("a", **whole), Form())) == {*names.values()}
+    faults: dict[str, str] = {}
+    alone = convert("a", Record("a", **part), Form(), faults)
+    assert isinstance(alone, Rejection)
+    assert (alone.member, bool(alone.reason)) == (member, True)
+    assert [*faults] == ([] if part in ({}, {"texts": (" ",)}) else [member])
+    if member in names:
+        rest = convert("a", Record("a", **whole | part), Form(), {})
+        assert {*rest} == {*names.values()} - {names[member]}
+
+
+@pytest.mark.parametrize("part", [{"image": b""}, {"audio": b""}, {"texts": (" \n",)}])
+def test_an_empty_file_is_one_that_is_not_there(part, tmp_path):
+    whole = {"image": picture(30, 20), "audio": tone(8_000), "texts": ("a",)}
+    faults: dict[str, str] = {}
+    assert len(convert("a", Record("a", **whole | part), Form(), faults)) == 2
+    assert faults == {}
+    (tmp_path / "empty").write_bytes(b"")
+    files = {"image": tmp_path / "empty", "audio": tmp_path / "empty", "start": 1.0}
+    assert {*convert("a", Record("a", texts=("a",), **files), Form(), faults)} == {"txt"}
+    assert faults == {}
+
+
+def test_a_number_that_is_not_finite_is_null_in_the_json():
+    record = Record("a", texts=("a",), meta={"n": [float("nan"), {"m": float("inf")}, 1.5]})
+    assert json.loads(convert("a", record, Form())["json"])["n"] == [None, {"m": None}, 1.5]
 
 
 def test_a_picture_is_refused_by_its_header_before_it_is_decoded():

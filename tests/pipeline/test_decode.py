@@ -1,5 +1,6 @@
 """Unusual members that are in order: decoded as the docstring of omni.pipeline.decode says."""
 
+import json
 import struct
 
 import numpy as np
@@ -226,6 +227,9 @@ TEXTS = {
     "many code points": ("👩‍🚀 é".encode(), "👩‍🚀 é"),
     "names of tokens": (b"<end><pad> <eos>", "<end><pad> <eos>"),
     "64 KB": (b"a" * 65_536, "a" * 65_536),
+    "nothing": (b"", ""),
+    "white space alone": (" \n\t\u3000".encode(), ""),
+    "a byte order mark alone": (b"\xef\xbb\xbf", ""),
 }
 
 
@@ -241,10 +245,25 @@ JSONS = {
     "a language": (b'{"text": "Hund", "language": "de"}', {"de": ["Hund"]}),
     "names": (b'{"names": {"en": "dog", "de": null}, "text": "a"}', {"en": ["dog", "a"]}),
     "names of something else": (b'{"names": ["a"], "title": 5}', {}),
+    "captions by language": (
+        b'{"captions": {"en": ["a", "b"], "pt-BR": "c", "de": null, "zh_Hant": []}}',
+        {"en": ["a", "b"], "pt-BR": ["c"]},
+    ),
+    "a text by language beside another": (
+        b'{"text": {"de": "Hund"}, "caption": "dog"}',
+        {"de": ["Hund"], "en": ["dog"]},
+    ),
+    "numbers": (b'{"text": 7, "captions": [1.5, -2]}', {"en": ["7", "1.5", "-2"]}),
+    "no numbers in what is not read": (
+        b'{"text": "a", "score": NaN, "more": {"x": [Infinity, -Infinity, 1e999]}}',
+        {"en": ["a"]},
+    ),
     "a byte order mark": (b'\xef\xbb\xbf{"text": "a"}', {"en": ["a"]}),
 }
 
 
 @pytest.mark.parametrize(("content", "texts"), JSONS.values(), ids=JSONS)
 def test_the_texts_of_a_json_are_found_by_language(content: bytes, texts: dict) -> None:
-    assert texts_of(decode_json(content)) == texts
+    meta = decode_json(content)
+    assert texts_of(meta) == texts
+    json.dumps(meta, allow_nan=False)  # what comes out is strict

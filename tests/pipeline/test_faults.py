@@ -17,6 +17,7 @@ from omni.pipeline.dataset import Dataset
 from omni.pipeline.formats import MAX_MEMBER_BYTES
 from omni.pipeline.index import HEADER, MEMBER, Index, build_index
 from omni.pipeline.reader import Reader, SampleError
+from omni.pipeline.stream import stream_members
 from omni.pipeline.tar import MAX_TAIL, first_name
 from tests.pipeline.hostile import END, entry, flip, pax, sparse
 
@@ -49,8 +50,6 @@ FAULTS = {
     "data after the mark": (GOOD + b"x", "data after the end-of-archive mark"),
     "second tar behind": (GOOD + GOOD, "data after the end-of-archive mark"),
     "zeros as of a crash": (GOOD + bytes(MAX_TAIL), "zeros from byte .* never written"),
-    "zeros alone": (bytes(10_240), "at least one sample"),
-    "only folders": (entry("folder/", b"", b"5") + END, "at least one sample"),
     "text": (b"a text and no tar. " * 99, "damaged header at byte 0"),
     "gzip": (gzip.compress(NOISE + GOOD), "uncompressed tar, this one is gzip"),
     "bzip2": (bz2.compress(NOISE + GOOD), "uncompressed tar, this one is bzip2"),
@@ -117,7 +116,6 @@ FAULTS = {
     "pax path not in UTF-8": (entry("P", b"14 path=\xe9.jpg\n", b"x") + TAIL, "damaged pax"),
     "no name": (entry("") + END, "must be named KEY.EXTENSION"),
     "no extension": (entry("README") + END, "must be named KEY.EXTENSION, got 'README'"),
-    "hidden file": (entry(".jpg") + END, "must be named KEY.EXTENSION, got '.jpg'"),
     "folder as a file": (entry("folder/") + END, "must be named KEY.EXTENSION"),
     "code": (A + entry("b.pyd") + END, "extension of 'b.pyd'.* got 'pyd'"),
     "pickle": (A + entry("a.pickle") + END, "got 'pickle'"),
@@ -170,6 +168,12 @@ def by_tarfile(form: int, name: str) -> bytes:
     return file.getvalue()
 
 
+LITTER = (
+    "._a.jpg", ".DS_Store", "folder/.DS_Store", "__MACOSX/._a.jpg", "__MACOSX/a.jpg", ".jpg",
+    "__meta__/info.txt", "./__meta__/info.json", "__meta__", "__shardindex__", "x/__meta__/a.jpg",
+    ".git/config", ".ipynb_checkpoints/a.txt", "Thumbs.db", "folder/desktop.ini", "@eaDir/a.jpg",
+)  # fmt: skip
+"""members of tars that belong to no sample"""
 PLAIN = entry("a.jpg", b"picture") + entry("a.txt", b"text") + END
 TAKEN = {
     "plain": (PLAIN, "a"),
@@ -186,6 +190,14 @@ TAKEN = {
         "a",
     ),
     "upper case": (entry("A.JPG", b"picture") + entry("A.Txt", b"text") + END, "A"),
+    "litter all over": (
+        b"".join(entry(name, b"no picture") for name in LITTER[:8])
+        + entry("a.jpg", b"picture")
+        + b"".join(entry(name, b"no picture") for name in LITTER[8:])
+        + entry("a.txt", b"text")
+        + END,
+        "a",
+    ),
     "key like bzip2": (entry("BZh9.jpg", b"picture") + entry("BZh9.txt", b"text") + END, "BZh9"),
 }
 
@@ -197,6 +209,51 @@ def test_a_strangers_tar_is_read_whole(content, key, tmp_path: Path) -> None:
     assert len(reader.dataset) == 1
     assert reader.members(0) == (key, {"jpg": b"picture", "txt": b"text"})
     reader.close()
+    # What pack reads of it is the same.
+    assert [*stream_members(path)] == [{"__key__": key, "jpg": b"picture", "txt": b"text"}]
+
+
+EMPTY = {
+    "zeros alone": bytes(10_240),
+    "only folders": entry("folder/", b"", b"5") + END,
+    "only litter": b"".join(entry(name) for name in LITTER) + END,
+}
+
+
+@pytest.mark.parametrize("content", EMPTY.values(), ids=EMPTY)
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_tar_without_samples_is_passed_over_among_others(
+    content, indexed, tmp_path: Path
+) -> None:
+    path = write(tmp_path, content)
+    if indexed:
+        build_index(path).save(path.with_suffix(".idx"))
+    with pytest.raises(ValueError, match=r"shard\.tar' holds no samples"):
+        Dataset(str(path))
+    assert [*stream_members(path)] == []
+    (tmp_path / "other.tar").write_bytes(PLAIN)
+    assert len(Dataset(str(tmp_path / "*.tar"))) == 1
+
+
+ABSENT = {
+    "an empty text": ({"jpg": b"x", "txt": b""}, 1),
+    "a blank text": ({"jpg": b"x", "txt": b" \n"}, 1),
+    "an empty text beside that of a json": ({"txt": b"", "json": b'{"text": "a"}'}, 4),
+    "a text of a json that is blank": ({"jpg": b"x", "json": b'{"text": " "}'}, 1),
+    "an empty picture": ({"jpg": b"", "txt": b"a"}, 4),
+    "an empty recording": ({"jpg": b"x", "wav": b"", "txt": b"a"}, 5),
+    "an empty json": ({"txt": b"a", "json": b""}, 4),
+    "nothing at all": ({"jpg": b"", "wav": b"", "txt": b"", "json": b""}, 0),
+    "a text that is damaged, which is another matter": ({"txt": b"\xff"}, 4),
+    "no number in a field that nobody reads": ({"json": b'{"text": "a", "s": NaN}'}, 4),
+}
+
+
+@pytest.mark.parametrize(("files", "senses"), ABSENT.values(), ids=ABSENT)
+def test_an_empty_file_is_a_sense_that_is_not_there(files, senses, tmp_path: Path) -> None:
+    content = b"".join(entry(f"a.{extension}", data) for extension, data in files.items()) + END
+    index = build_index(write(tmp_path, content))
+    assert index.samples["senses"].tolist() == [senses]
 
 
 def test_only_what_is_named_is_passed_over(tmp_path: Path) -> None:

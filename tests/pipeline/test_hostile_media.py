@@ -146,9 +146,6 @@ RECORDINGS = {
 }
 
 TEXTS = {
-    "nothing": (b"", "text is empty"),
-    "white space": (" \n\t\u3000".encode(), "text is empty"),
-    "mark alone": (b"\xef\xbb\xbf", "text is empty"),
     "Latin-1": ("café".encode("latin-1"), "text must be UTF-8: unexpected end of data at 3"),
     "UTF-16": ("caption".encode("utf-16"), "text must be UTF-8: invalid start byte at 0"),
     "overlong UTF-8": (b"a\xc0\x80b", "text must be UTF-8: invalid start byte at 1"),
@@ -164,12 +161,21 @@ JSONS = {
     "deep": (b"[" * 50_000, "nested too deeply"),
     "deeper": (b'{"a":' * 100_000, "json has 500000 bytes, allowed are 65536"),
     "huge": (b'{"a": [' + b"[]," * 5_000_000, "allowed are 65536"),
-    "no number": (b'{"a": NaN}', "numbers of a json must be finite, got NaN"),
-    "infinity": (b'{"a": [1e999]}', "numbers of a json must be finite, got 1e999"),
+    "caption of no number": (b'{"caption": NaN}', "'caption' must be a string .* got nan"),
+    "caption of infinity": (b'{"text": ["a", 1e999]}', "'text' must be a string .* got inf"),
+    "name of no number": (b'{"names": {"en": NaN}}', "'names' must be a string .* got nan"),
+    "language of no number": (b'{"language": NaN}', "'language' must be a string, got nan"),
+    "answer of no number": (b'{"answer": -Infinity}', "'answer' must be a string .* got -inf"),
     "many digits": (b'{"a": ' + b"9" * 50_000 + b"}", "limit .* for integer string conversion"),
     "fields twice": (b'{"text": "a", "text": "b"}', "must differ, 2 have 1 names"),
     "UTF-16": ('{"a": 1}'.encode("utf-16"), "json must be UTF-8"),
-    "caption of a number": (b'{"caption": 5}', "'caption' must be a string or several, got int"),
+    "caption of a truth": (b'{"caption": true}', "'caption' must be a string or several, got bool"),
+    "captions as of COCO": (b'{"captions": [{"caption": "a"}]}', "'captions' must be .* got dict"),
+    "captions as of Karpathy": (b'{"caption": {"raw sentence": "a"}}', "'raw sentence' is no lang"),
+    "captions of objects by language": (
+        b'{"captions": {"en": [{}]}}',
+        "'captions' must be .* dict",
+    ),
     "captions of objects": (b'{"captions": ["a", {"b": 1}]}', "'captions' must be .* got dict"),
     "names of lists": (b'{"names": {"en": [["a"]]}}', "'names' must be .* got list"),
     "language of a number": (b'{"language": 1}', "'language' must be a string, got 1"),
@@ -187,8 +193,13 @@ FAULTS = [
 def test_a_member_that_is_not_as_it_must_be_is_refused(extension, content, rule) -> None:
     with pytest.raises(ValueError, match=rule):
         DECODERS[extension](content)
-    with pytest.raises(SampleError, match=rf"^shard 'x', sample 'k', member .{extension}: "):
-        decode_sample("k", {extension: content}, 16_000, "x")
+    if content:  # an empty file is no damage
+        with pytest.raises(SampleError, match=rf"^shard 'x', sample 'k', member .{extension}: "):
+            decode_sample("k", {extension: content}, 16_000, "x")
+    faults: dict[str, str] = {}
+    sample = decode_sample("k", {extension: content, "flac": FLAC}, 16_000, "x", faults)
+    assert sample.senses == ("audio",)
+    assert [*faults] == ([extension] if content else [])
 
 
 def test_damaged_media_are_indexed_and_found_when_they_are_decoded(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from omni.pipeline.dataset import open_index
 from omni.pipeline.formats import BITS
 from omni.pipeline.loader import Loader
 from omni.pipeline.plan import WINDOW
+from omni.pipeline.quarantine import Fault, Quarantine
 from omni.pipeline.reader import Reader
 from omni.pipeline.sample import read_samples
 from omni.presets import debug
@@ -198,14 +199,11 @@ def digest(item):
     return zlib.crc32(item.contiguous().numpy().tobytes())
 
 
-def test_what_is_damaged_is_named_and_replaced_by_its_like(data, tokenizer, damage, tmp_path):
+def test_what_is_damaged_is_named_and_dropped_if_wanted(data, tokenizer, damage, tmp_path):
     """Members in all shards; the list is exact, batches stay full, the books are right."""
     tars = sorted(data.glob("*.tar"))
-    for tar in tars:
-        senses = open_index(tar).samples["senses"]
-        for row, extension in ((0, "jpg"), (3, "wav"), (9, "txt")):
-            damage(tar, first_with(senses, row, extension), extension)
-    loader = Loader(settings(data, max_bad=0.5), seed=3, folder=tmp_path)
+    damage_some(tars, damage)
+    loader = Loader(settings(data, max_bad=0.5, damaged="drop"), seed=3, folder=tmp_path)
     steps = WINDOW * 8
     batches = run(loader, 0, steps, tokenizer)
     lines = [json.loads(x) for x in (tmp_path / "quarantine.jsonl").read_text().splitlines()]
@@ -219,11 +217,76 @@ def test_what_is_damaged_is_named_and_replaced_by_its_like(data, tokenizer, dama
             sense: rows for sense, rows in planned(loader, step).items() if sense != "text"
         }
     # A run that goes on knows what is damaged, and makes the same batches.
-    again = Loader(settings(data, max_bad=0.5), seed=3, folder=tmp_path)
+    again = Loader(settings(data, max_bad=0.5, damaged="drop"), seed=3, folder=tmp_path)
     assert all(
         same(a, b) for a, b in zip(run(again, 20, 30, tokenizer), batches[20:30], strict=True)
     )
     assert len((tmp_path / "quarantine.jsonl").read_text().splitlines()) == 9
+
+
+def test_a_damaged_sense_is_absent_and_the_rest_is_used(data, tokenizer, damage, tmp_path):
+    """Only what was damaged is missing, of the very samples that are planned, also on resume."""
+    tars = sorted(data.glob("*.tar"))
+    damaged = damage_some(tars, damage)
+    loader = Loader(settings(data, max_bad=0.9), seed=3, folder=tmp_path)
+    steps = WINDOW * 6  # an epoch
+    batches = run(loader, 0, steps, tokenizer)
+    lines = [json.loads(x) for x in (tmp_path / "quarantine.jsonl").read_text().splitlines()]
+    assert {(line["number"], line["member"]) for line in lines} == damaged
+    lost = 0
+    for step, batch in enumerate(batches):
+        expected = planned(loader, step)
+        for row, pick in enumerate(loader.plan.batch(step)):
+            for sense, extension in (("image", "jpg"), ("audio", "wav"), ("text", "txt")):
+                if (pick.number, extension) in damaged:
+                    alone = sum(row in rows for rows in expected.values()) == 1
+                    if not alone:  # of a text alone nothing is left: another takes its place
+                        expected[sense].remove(row)
+                        lost += 1
+        for sense in ("image", "audio"):
+            assert batch[f"{sense}/rows"].tolist() == expected[sense]
+        texts = [row for row in batch["text/rows"].tolist() if row < loader.config.batch_size]
+        assert texts == expected["text"]
+    assert lost > 5
+    for workers in (0, 2):
+        config = settings(data, max_bad=0.9, workers=workers)
+        again = Loader(config, seed=3, folder=tmp_path)
+        repeated = run(again, 20, 26, tokenizer)
+        assert all(same(a, b) for a, b in zip(repeated, batches[20:26], strict=True))
+    assert len((tmp_path / "quarantine.jsonl").read_text().splitlines()) == len(damaged)
+
+
+def test_a_sample_that_lost_what_its_source_must_have_is_replaced(data, tokenizer, damage):
+    damaged = damage_some(sorted(data.glob("*.tar")), damage)
+    config = settings(data, max_bad=0.9, require=("image+text",), extra_texts=0)
+    loader = Loader(config, seed=3)
+    for batch in run(loader, 0, WINDOW * 4, tokenizer):
+        assert batch["image/rows"].tolist() == batch["text/rows"].tolist() == [*range(8)]
+    assert {(f.number, f.member) for f in loader.quarantine.faults.values()} <= damaged
+
+
+def test_with_a_json_its_text_is_absent(tmp_path, tokenizer, damage):
+    """What language it is in, and whether it is a question, stood there."""
+    data = write_data(tmp_path / "data", (12,), senses=("image+text",))
+    damage(data / "train-000000.tar", 4, "json")
+    loader = Loader(settings(data, max_bad=0.9, batch_size=12, extra_texts=0), seed=3)
+    batch = loader.batch(0, tokenizer, MODEL)
+    row = [pick.number for pick in loader.plan.batch(0)].index(4)
+    assert batch.parts["image"].rows.tolist() == [*range(12)]
+    assert batch.parts["text"].rows.tolist() == [r for r in range(12) if r != row]
+
+
+def damage_some(tars, damage) -> set[tuple[int, str]]:
+    """A picture, a recording and a text of each shard; the numbers and members of these."""
+    damaged, start = set(), 0
+    for tar in tars:
+        senses = open_index(tar).samples["senses"]
+        for row, extension in ((0, "jpg"), (3, "wav"), (9, "txt")):
+            place = first_with(senses, row, extension)
+            damage(tar, place, extension)
+            damaged.add((start + place, extension))
+        start += len(senses)
+    return damaged
 
 
 def test_the_quarantine_is_exactly_what_was_damaged(tmp_path, tokenizer):
@@ -240,7 +303,8 @@ def test_the_quarantine_is_exactly_what_was_damaged(tmp_path, tokenizer):
             file.seek(place)
             file.write(bytes([old ^ int(rng.integers(1, 256))]))
         injected.add((tar.name, f"s{number:05d}", member.extension))
-    loader = Loader(settings(data, batch_size=20, extra_texts=0), seed=3, folder=tmp_path)
+    config = settings(data, batch_size=20, extra_texts=0, damaged="drop")
+    loader = Loader(config, seed=3, folder=tmp_path)
     batches = run(loader, 0, 4 * WINDOW, tokenizer)  # 640 samples: an epoch and more
     lines = [json.loads(x) for x in (tmp_path / "quarantine.jsonl").read_text().splitlines()]
     assert {(x["shard"], x["key"], x["member"]) for x in lines} == injected
@@ -264,6 +328,32 @@ def test_too_much_damage_stops_the_run(tmp_path, tokenizer, damage):
         run(Loader(settings(data), seed=3), 0, 20, tokenizer)
     # Control: what is allowed does not stop it.
     run(Loader(settings(data, max_bad=0.2), seed=3), 0, 20, tokenizer)
+
+
+@pytest.mark.parametrize("rule", ["absent", "drop"])
+def test_half_damaged_stops_the_run_also_when_all_of_it_is_known(tmp_path, tokenizer, damage, rule):
+    """Of a small set, and again by a run that goes on, to which no damage is new."""
+    data = write_data(tmp_path / "data", (60,), senses=("image+text",))
+    for row in range(0, 60, 2):
+        damage(data / "train-000000.tar", row, "jpg")
+    few = settings(data, batch_size=12, damaged=rule, extra_texts=0)
+    message = "damaged samples among .* are more than the share of 0.05"
+    for _ in range(2):
+        with pytest.raises(ValueError, match=message):
+            run(Loader(few, seed=3, folder=tmp_path), 0, 2 * WINDOW, tokenizer)
+    run(Loader(replace(few, max_bad=0.7), seed=3), 0, 5, tokenizer)
+
+
+def test_of_the_first_samples_more_may_be_damaged_but_not_half():
+    fault = Fault("set", 0, "a.tar", "k", "jpg", "cut", 0)
+    Quarantine(None, 0.05, 10_000).add([fault], 2, 10)
+    with pytest.raises(ValueError, match="5 damaged samples among 10"):
+        Quarantine(None, 0.05, 10_000).add([fault], 5, 10)
+    known = Quarantine(None, 0.05, 10_000)
+    for _ in range(20):
+        known.add([fault], 2, 50)
+    with pytest.raises(ValueError, match="75 damaged samples among 1050"):
+        known.add([], 35, 50)
 
 
 def test_where_all_is_damaged_there_is_no_substitute(tmp_path, tokenizer, damage):

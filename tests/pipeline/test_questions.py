@@ -116,5 +116,5 @@ def test_answers_are_read_from_json(meta: dict, answers: list[str]) -> None:
 
 
 def test_an_answer_that_is_no_text_is_refused() -> None:
-    with pytest.raises(ValueError, match="json field 'answers' must be a string or several"):
+    with pytest.raises(ValueError, match="field 'answers' must be a string or several"):
         decode_sample("k", {"txt": b"?", "json": b'{"answers": [{"answer": "red"}]}'}, 16_000)

@@ -148,6 +148,20 @@ def test_shards_without_a_manifest_are_found_by_listing(server: FaultyServer, sh
     assert list(members(Dataset(server.url))) != list(members(Dataset(str(shards))))
 
 
+@pytest.mark.parametrize("manifest", [True, False])
+def test_tars_at_a_url_are_named_by_braces_or_stars(server: FaultyServer, shards, manifest) -> None:
+    if not manifest:
+        for path in server.folder.glob("*.[ij]*"):
+            path.unlink()
+    first, second, *_ = SHARDS
+    for name, count in ((first, 1), (first.replace("000000", "{000000..000001}"), 2)):
+        found = Dataset(f"{server.url}/{name}").shards
+        assert [shard.name for shard in found] == [first, second][:count]
+    assert len(Dataset(f"{server.url}/train-*.tar")) == len(Dataset(str(shards)))
+    with pytest.raises(ValueError, match=r"train-000002\.tar"):
+        Dataset(f"{server.url}/train-{{000000..000009}}.tar")
+
+
 def test_a_server_that_does_not_list_needs_a_manifest(server: FaultyServer) -> None:
     (server.folder / MANIFEST).unlink()
     server.lists = False
