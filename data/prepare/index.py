@@ -65,8 +65,11 @@ def index_tar(tar: Path, ignore: tuple[str, ...]) -> str:
         kept = Index.load(beside) if beside.exists() else None
     except ValueError:  # a damaged index is nothing worth keeping
         kept = None
-    same_size = kept is not None and kept.tar_bytes == index.tar_bytes
-    if same_size and not np.array_equal(kept.table, index.table):
+    if kept is not None and kept.tar_bytes == index.tar_bytes:
+        same = np.array_equal(kept.table, index.table)  # what is said of its bytes may be new
+    else:
+        same = True
+    if not same:
         return f"its bytes are not those indexed; if the change was meant, delete {beside.name}"
     if kept is None or kept.digest != index.digest:
         index.save(beside)

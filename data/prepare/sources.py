@@ -1,7 +1,7 @@
 """What can be packed: a folder, tables, foreign tars, a known data set. Each yields its records."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -19,15 +19,19 @@ TARS = (".tar", ".tar.gz", ".tgz")
 
 
 class Source(Protocol):
-    """Records in an order that is the same every time.
-
-    `total` is their number where it is known, `passed_over` counts files that are no part of any,
-    and `census` what became of columns and fields.
-    """
+    """Records in an order that is the same every time; `total` is their number where known."""
 
     total: int | None
-    passed_over: Counter[str]
-    census: Census
+
+    @property
+    def passed_over(self) -> Counter[str]:
+        """Counts files that are no part of any."""
+        ...
+
+    @property
+    def census(self) -> Census:
+        """Counts what became of columns and fields."""
+        ...
 
     def __iter__(self) -> Iterator[Record | Rejection]:
         """Lists the records."""
@@ -98,7 +102,7 @@ def _open_files(files: list[Path], split: str | None, one_split: bool = False) -
 class Several:
     """Sources one after the other."""
 
-    def __init__(self, sources: list[Source]) -> None:
+    def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = sources
         totals = [source.total for source in sources if source.total is not None]
         self.total: int | None = sum(totals) if len(totals) == len(sources) else None
