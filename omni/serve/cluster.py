@@ -27,7 +27,8 @@ def deploy(arguments: dict[str, str]) -> serve.Application:
         raise ValueError(f"replicas must be at least 1, got {replicas}")
     parser = argparse.ArgumentParser(exit_on_error=False)
     command.add_arguments(parser)
-    known = {*vars(parser.parse_args([]))} - {"host", "port", "jobs"}  # Ray's own, and none
+    fields = vars(parser.parse_args([])).keys() - {"host", "port", "jobs"}  # Ray's own, and none
+    known = {name.replace("_", "-") for name in fields}
     if unknown := left.keys() - known:
         raise ValueError(f"arguments must be among {sorted(known)}, got {sorted(unknown)}")
     words = [word for name, value in left.items() for word in (f"--{name}", *value.split())]

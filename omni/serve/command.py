@@ -11,6 +11,7 @@ from pathlib import Path
 from omni.interface import default
 from omni.pretrained import digest, find
 from omni.search.index import CATALOGUE, Index
+from omni.serve import hosts
 from omni.serve.settings import Settings
 
 SAMPLE = "data/sample"
@@ -31,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "trainings, evaluations and indexes that run at once, in ./runs; 0: none may be asked for"
     )
     parser.add_argument("--jobs", type=int, default=1, help=jobs)
-    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--host", default="127.0.0.1", help="name or address to listen at")
+    names = (
+        "further names that requests may call this service by (without --key: these, --host and"
+        " localhost alone; with --key: any, unless some are given)"
+    )
+    parser.add_argument("--allow-host", nargs="+", default=[], metavar="NAME", help=names)
     parser.add_argument("--port", type=int, default=8000)
     keys = "file of keys, a line each, of which requests must bear one"
     parser.add_argument("--key", type=Path, help=keys)
@@ -68,6 +74,7 @@ def read(arguments: argparse.Namespace) -> Settings:
         root,
         data=_data(arguments.data),
         jobs=arguments.jobs,
+        hosts=_hosts(arguments),
         keys=keys,
         device=arguments.device,
         batch=arguments.batch,
@@ -100,6 +107,14 @@ def _is_local(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _hosts(arguments: argparse.Namespace) -> frozenset[str] | None:
+    """The names that it answers to. A key guards it, too: with one, it answers to any."""
+    allowed = hosts.names(arguments.allow_host)
+    if arguments.key and not allowed:
+        return None
+    return hosts.LOCAL | hosts.names([arguments.host]) | allowed
 
 
 def _models(arguments: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What every request passes before anything is done: its key, its size, its time."""
+"""What every request passes before anything is done: its host, its key, its size, its time."""
 
 import asyncio
 import hmac
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from omni.serve import origin
 from omni.serve.errors import problem
 from omni.serve.metrics import Metrics
 from omni.serve.settings import BODY_SECONDS, MAX_BODY, MAX_HELD, Settings
@@ -65,6 +66,7 @@ class Gate:
             scope.setdefault("state", {})["held"] = held
             try:
                 async with asyncio.timeout(self.settings.seconds):
+                    origin.check(scope, self.settings.hosts)
                     self._check_key(scope)
                     body = await _read(scope, receive, held)
                     await self.app(scope, _replay(body, receive), note)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from omni.serve.hosts import LOCAL
+
 MAX_HEADER = 16 << 10
 """bytes of a request line and its headers"""
 MAX_BODY = 8 << 20
@@ -32,6 +34,7 @@ class Settings:
         runs: folder of runs that are shown, and into which jobs train.
         data: folders of data sets that jobs may use, by name.
         jobs: that run at once; none at all where it is 0.
+        hosts: names of the service: a request to another is refused; None for any.
         keys: of which a request must bear one, unless there are none.
         batch: items that a model takes together.
         waiting: items that wait for a model, or are with it.
@@ -44,6 +47,7 @@ class Settings:
     runs: Path = Path("runs")
     data: Mapping[str, Path] = field(default_factory=dict)
     jobs: int = 0
+    hosts: frozenset[str] | None = LOCAL
     keys: frozenset[str] = frozenset()
     device: str = "auto"
     batch: int = 32

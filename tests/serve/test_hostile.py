@@ -277,7 +277,8 @@ def test_bombs_are_refused_in_little_memory(service: Service) -> None:
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(service: Service) -> None:
     for head in (b"content-length: 9000000", b"transfer-encoding: chunked"):
         with service.connect() as link:
-            link.sendall(b"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\n" + head + b"\r\n\r\n")
+            start = b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\n"
+            link.sendall(start + head + b"\r\n\r\n")
             if b"chunked" in head:
                 link.sendall((b"%x\r\n" % (1 << 20) + bytes(1 << 20) + b"\r\n") * 8)
                 link.sendall(b"1\r\n0\r\n")
@@ -285,12 +286,13 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(service: Service)
 
 
 def test_headers_that_are_wrong_are_refused(service: Service) -> None:
+    search = b"POST /v1/search HTTP/1.1\r\nhost: localhost\r\n"
     lines = (
         b"GARBAGE\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",  # without a host
-        b"POST /v1/search HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
-        b"POST /v1/search HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"a" * (17 << 10),
+        search + b"content-length: -1\r\n\r\n",
+        search + b"content-length: 1\r\ncontent-length: 2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * (17 << 10),
         bytes(2000) + b"\r\n\r\n",
     )
     for line in lines:
@@ -304,7 +306,7 @@ def test_slow_connections_are_closed_while_others_are_served(
 ) -> None:
     monkeypatch.setattr(connection, "HEADER_SECONDS", 0.5)
     monkeypatch.setattr(gate, "BODY_SECONDS", 0.5)
-    head = b"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\n"
+    head = b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\n"
     half = head + b"content-type: application/json\r\ncontent-length: 20\r\n\r\n{"
     fds = psutil.Process().num_fds()
     links: list[socket.socket] = []
@@ -326,7 +328,8 @@ def test_slow_connections_are_closed_while_others_are_served(
 
 def test_one_who_leaves_in_the_middle_harms_nobody(service: Service) -> None:
     body = json.dumps({"prompt": "a", "steps": 50}).encode()
-    head = b"POST /v1/images/generations HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+    head = b"POST /v1/images/generations HTTP/1.1\r\nhost: localhost\r\n"
+    head += b"content-type: application/json\r\n"
     for sent in (head, head + b"content-length: %d\r\n\r\n" % len(body) + body):
         with service.connect() as link:
             link.sendall(sent)

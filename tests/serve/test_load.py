@@ -16,7 +16,7 @@ from tests.serve.conftest import Service
 async def ask(port: int, body: bytes) -> tuple[int, bytes, bytes]:
     """Status, headers and body of one request on a connection of its own."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = "POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+    head = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     writer.write(f"{head}connection: close\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
     told = await reader.read()
     writer.close()
