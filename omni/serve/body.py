@@ -1,7 +1,5 @@
 """What a request holds: strict JSON, texts, pictures and recordings as bytes, never by address."""
 
-import base64
-import binascii
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -10,19 +8,16 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic_core import from_json
 
+from omni.pipeline.data_url import decode_url
 from omni.serve.engine import Engine
 from omni.serve.settings import MAX_TEXT
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT, pattern=r"^[^\x00]*$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f]*$")]
-TYPES = {
-    "image": ("image/png", "image/jpeg", "image/webp"),
-    "audio": (
-        "audio/wav", "audio/x-wav", "audio/wave", "audio/flac", "audio/ogg", "audio/opus",
-        "audio/mpeg", "audio/mp3",
-    ),
-}  # fmt: skip
-"""media types of data URIs; what the bytes are is seen from how they begin"""
+MaybeText = Annotated[str, StringConstraints(max_length=MAX_TEXT, pattern=r"^[^\x00]*$")]
+"""beside media a text may be empty, which is none"""
+IGNORED = "X-Ignored-Fields"
+"""header of an answer: fields of the request that made no difference"""
 
 
 class Body(BaseModel):
@@ -31,20 +26,10 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class Ignored(Body):
-    """Fields that OpenAI's clients may send, and that say nothing to these models."""
-
-    user: Any = None
-    metadata: Any = None
-    safety_identifier: Any = None
-    service_tier: Any = None
-    store: Any = None
-
-
 class Item(Body):
-    """A text, a picture and a recording, of which there is one at least; media as data URIs."""
+    """A text, a picture and a recording, of which there is one at least; media as data URLs."""
 
-    text: Text | None = None
+    text: MaybeText | None = None
     image: str | None = None
     audio: str | None = None
 
@@ -59,7 +44,23 @@ class _StrictRequest(Request):
             raise HTTPException(400, f"the body must be JSON: {error}") from error
 
 
-class JSONRoute(APIRoute):
+class OpenRoute(APIRoute):
+    """A route that says which fields of a request made no difference (`fields.note`)."""
+
+    def get_route_handler(self) -> Callable:
+        """As of FastAPI, with one header more."""
+        handle = super().get_route_handler()
+
+        async def openly(request: Request) -> Response:
+            response = await handle(request)
+            if names := getattr(request.state, "ignored", None):
+                response.headers[IGNORED] = ", ".join(names)
+            return response
+
+        return openly
+
+
+class JSONRoute(OpenRoute):
     """A route whose bodies are strict JSON."""
 
     def get_route_handler(self) -> Callable:
@@ -77,10 +78,11 @@ class JSONRoute(APIRoute):
 
 async def contents(request: Request, item: Item, engine: Engine) -> dict[str, Any]:
     """What an item holds, by sense. Raises `HTTPException` 422 for what cannot be decoded."""
-    found: dict[str, Any] = {} if item.text is None else {"text": item.text}
+    found: dict[str, Any] = {"text": item.text} if item.text and item.text.strip() else {}
     for sense in ("image", "audio"):
-        if (uri := getattr(item, sense)) is not None:
-            found[sense] = await decode(request, sense, data_of(uri, sense), engine)
+        if (url := getattr(item, sense)) is not None:
+            data = bytes_of(decode_url, url, sense)
+            found[sense] = await decode(request, sense, data, engine)
     if not found:
         raise HTTPException(422, "an item must hold a text, an image or audio")
     return found
@@ -109,19 +111,9 @@ async def decode(request: Request, sense: str, data: bytes, engine: Engine) -> A
     return item
 
 
-def data_of(uri: str, sense: str) -> bytes:
-    """The bytes of a data URI. Raises `HTTPException` 422: no other address is ever followed."""
-    head, comma, data = uri.partition(",")
-    kinds = TYPES[sense]
-    if not comma or head not in [f"data:{kind};base64" for kind in kinds]:
-        rule = f"{sense} must be data:{kinds[0]};base64,... (or {', '.join(kinds[1:])})"
-        raise HTTPException(422, rule)
-    return base64_of(data, sense)
-
-
-def base64_of(data: str, sense: str) -> bytes:
-    """What base64 stands for. Raises `HTTPException` 422."""
+def bytes_of(decode: Callable[[str], bytes], text: str, name: str) -> bytes:
+    """What a data URL or base64 holds. Raises `HTTPException` 422, which names the field."""
     try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise HTTPException(422, f"{sense} must be base64: {error}") from error
+        return decode(text)
+    except ValueError as error:
+        raise HTTPException(422, f"{name} {error}") from error

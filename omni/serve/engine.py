@@ -10,7 +10,7 @@ from omni.serve.process import Process
 from omni.serve.queue import Queue
 from omni.serve.settings import Settings
 
-TOGETHER = ("embed", "write", "search")
+TOGETHER = ("embed", "write", "segments", "search")
 """verbs whose answers do not depend on what else is in a batch; others draw from a seed"""
 
 

@@ -10,13 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from PIL import Image
 
+from omni import chunks
 from omni.interface import Omni, load
 from omni.items import Audio, Item
+from omni.modality.audio import to_int16
 from omni.pretrained import digest
 from omni.search.index import Entry, Hit, Index
 from omni.search.rerank import rerank as look_again
 from omni.search.rerank import reread
+from omni.serve.subtitles import Segment
+
+SPOKEN = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "mp3": ("MP3", None),
+          "opus": ("OGG", "OPUS")}  # fmt: skip
+"""how libsndfile names the formats of speech"""
+RATE = 24_000
+"""Hz of samples without a header, as OpenAI sends them, and one that Opus knows"""
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,15 @@ class About:
     width: int
     image_size: int
     sample_rate: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text, how many tokens it has, and whether more was left out of it."""
+
+    text: str
+    num_tokens: int
+    is_cut: bool
 
 
 @dataclass(frozen=True)
@@ -48,8 +68,11 @@ def open_model(
     index = folder and Index.open(folder, digest(name))
     verbs: dict[str, Callable] = {
         "embed": lambda items: [*model.embed(items).numpy()],
-        "write": lambda items, language: model.generate(items, "text", language=language),
-        "draw": lambda items, **how: [_png(x) for x in model.generate(items, "image", **how)],
+        "write": partial(_write, model),
+        "segments": partial(_segments, model),
+        "draw": lambda items, side, form, quality, **how: [
+            _picture(x, side, form, quality) for x in model.generate(items, "image", **how)
+        ],
         "speak": lambda items, kind, **how: [
             _sound(x, kind) for x in model.generate(items, "audio", **how)
         ],
@@ -82,17 +105,63 @@ def _each(do: Callable[[list], list], items: list) -> list:
         return [Refused("the model failed on this", fault=True)]
 
 
-def _png(picture: Any) -> bytes:
+def _write(model: Omni, items: list[tuple[Item, int | None]], language: str) -> list[Written]:
+    """What each item says, with at most so many tokens as stand beside it."""
+    texts = model.generate([item for item, _ in items], "text", language=language)
+    written = []
+    for text, (_, most) in zip(texts, items, strict=True):
+        tokens = model.tokenizer.encode(text, len(text.encode()) + 2)[:-1]
+        is_cut = most is not None and len(tokens) > most
+        if is_cut:
+            tokens = tokens[:most]
+            text = model.tokenizer.decode(tokens).rstrip("\ufffd")  # half a letter
+        written.append(Written(text, len(tokens), is_cut))
+    return written
+
+
+def _segments(model: Omni, items: list[Audio], language: str) -> list[list[Segment]]:
+    """The pieces in which each recording is written down; of those that say nothing, none."""
+    config, tokenizer = model.config.model, model.tokenizer
+    pieces = [chunks.split(sound, "text", config, tokenizer) for sound in items]
+    flat = [piece for some in pieces for piece in some]
+    texts = iter(model.generate(flat, "text", language=language))
+    answers = []
+    for sound, some in zip(items, pieces, strict=True):
+        segments, start = [], 0
+        for piece in some:
+            assert isinstance(piece, Audio)
+            end = start + len(piece.samples)
+            text = next(texts)
+            if text:
+                segments.append(Segment(start / sound.sample_rate, end / sound.sample_rate, text))
+            start = end
+        answers.append(segments)
+    return answers
+
+
+def _picture(picture: Image.Image, side: int, form: str, quality: int) -> bytes:
+    """A file of a picture, made larger or smaller where it is of another size."""
+    if picture.width != side:
+        picture = picture.resize((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    picture.save(file, form, quality=quality)
     return file.getvalue()
 
 
 def _sound(sound: Audio, kind: str) -> bytes:
+    """A file of speech, or its samples alone."""
     import soundfile
 
+    samples, rate = sound.samples, sound.sample_rate
+    if kind in ("pcm", "opus"):
+        samples, rate = to_int16(torch.from_numpy(samples), rate, RATE).numpy(), RATE
+    if kind == "pcm":
+        return samples.astype("<i2").tobytes()
+    form, subtype = SPOKEN[kind]
     file = io.BytesIO()
-    soundfile.write(file, sound.samples, sound.sample_rate, format=kind)
+    with soundfile.SoundFile(file, "w", rate, 1, subtype, format=form) as writer:
+        for start in range(0, len(samples), rate):  # Ogg at once takes a stack of its length
+            writer.write(samples[start : start + rate])
     return file.getvalue()
 
 

@@ -16,8 +16,8 @@ HEADER_SECONDS = 5.0
 """until the headers are there, and between two requests of a connection"""
 BODY_SECONDS = 10.0
 MAX_CONNECTIONS = 4096
-MAX_ITEMS = 128
-"""of one request"""
+MAX_ITEMS = 2048
+"""of one request; as many as OpenAI takes"""
 MAX_TEXT = 8192
 """characters of a text"""
 

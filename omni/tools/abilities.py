@@ -1,6 +1,5 @@
 """The abilities of a model as tools of MCP: texts and base64 go in and out, never paths."""
 
-import base64
 import io
 from collections.abc import Callable
 from functools import wraps
@@ -14,6 +13,7 @@ from pydantic import Field
 
 from omni.interface import Omni
 from omni.items import Item, to_picture, to_sound
+from omni.pipeline.data_url import decode_base64
 from omni.pipeline.decode import read_audio, read_image
 from omni.search.index import Index
 from omni.search.milvus import Milvus
@@ -129,6 +129,6 @@ def _item(text: str | None = None, image: str | None = None, audio: str | None =
 
 def _bytes(sense: str, data: str) -> bytes:
     try:
-        return base64.b64decode(data, validate=True)
+        return decode_base64(data)
     except ValueError as error:
-        raise ValueError(f"{sense} must be base64, got {data[:20]!r}: {error}") from error
+        raise ValueError(f"{sense} {error}") from error

@@ -54,7 +54,7 @@ WRONG = {
     "empty list": (PUT, b'{"input": []}'),
     "numbers": (PUT, b'{"input": [1, 2]}'),
     "token ids": (PUT, b'{"input": [[1, 2]]}'),
-    "too many": (PUT, json.dumps({"input": ["a"] * 129}).encode()),
+    "too many": (PUT, json.dumps({"input": ["a"] * 2049}).encode()),
     "too long": (PUT, json.dumps({"input": "a" * 8193}).encode()),
     "another width": (PUT, b'{"input": "a", "dimensions": 7}'),
     "an unknown model": (PUT, b'{"input": "a", "model": "/etc"}'),

@@ -6,6 +6,7 @@ import asyncio
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
+from starlette.types import Message
 
 from omni.serve import command, hosts
 from omni.serve.gate import Gate
@@ -33,7 +34,7 @@ def status(
     async def receive() -> dict:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    async def send(message: dict) -> None:
+    async def send(message: Message) -> None:
         statuses.extend([message["status"]] if "status" in message else [])
 
     asyncio.run(gate(scope, receive, send))
@@ -56,7 +57,8 @@ def test_names_of_this_machine_are_served(host: str) -> None:
     [
         "evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example",
         "evil-localhost", "localhost@evil.example", "evil.example#localhost",
-        "localhost,evil.example", "localhost evil.example", "127.0.0.1:8000:8000", "127.0.0.1:x", "::1", "[::1", "[::1]x",
+        "localhost,evil.example", "localhost evil.example", "127.0.0.1:8000:8000",
+        "127.0.0.1:x", "::1", "[::1", "[::1]x",
         "[evil]", "", ".", ":8000", "localhost..", "127.1", "2130706433", "10.0.0.5", "0.0.0.0",
         "http://localhost", "localhost/", "lo\xe7alhost", "a" * 9000,
     ],

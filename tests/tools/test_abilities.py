@@ -92,7 +92,7 @@ def test_what_is_wrong_is_told_to_the_assistant(tiny_model: Omni, png) -> None:
     names, *answers = ask(
         Abilities(tiny_model),
         ("embed", {}),
-        ("caption", {"image": "/etc/passwd"}),
+        ("caption", {"image": "/etc/a.png"}),
         ("caption", {"image": base64.b64encode(b"no picture").decode()}),
         ("ask", {"question": "what is it?"}),
         ("draw", {"text": ""}),
