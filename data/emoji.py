@@ -21,12 +21,12 @@ from itertools import zip_longest
 from pathlib import Path
 
 import torch
-from rich.progress import track
 from webdataset.writer import TarWriter
 
 from data import pictures, voices
 from data.concepts import NEW_STYLE, STYLES, Concept, read_concepts, read_icons, read_json
 from data.licences import write_licences
+from omni.progress import track
 
 SEED = 0
 UNSEEN_SHARE = 0.1

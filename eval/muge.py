@@ -21,8 +21,6 @@ from typing import Any
 
 import PIL.Image
 import torch
-from rich.console import Console
-from rich.progress import track
 
 import omni
 from eval import submission
@@ -31,9 +29,11 @@ from eval.ranking import nearest
 from eval.submission import DEPTH, DIALECTS, Dialect
 from omni import Omni
 from omni.batch import Sample
+from omni.interrupt import interruptible
 from omni.pipeline.dataset import Dataset
 from omni.pipeline.reader import SampleError
 from omni.pipeline.sample import numbered_samples
+from omni.progress import track
 
 LANGUAGE = "zh"
 BATCH = 64
@@ -59,7 +59,7 @@ def batches(source: Source, task: str, *senses: str) -> Iterator[list[Sample]]:
     data, split = source.data, source.split
     count, about = len(Dataset(data, split)), f"{task} of {split}"
     samples = numbered_samples(data, split, damaged=source.damaged.append)
-    read = track(samples, about, count, console=Console(stderr=True))
+    read = track(samples, about, count)
     chosen = (
         sample
         for _, sample in read
@@ -182,7 +182,12 @@ def submit(given: argparse.Namespace) -> list[SampleError]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; what the user got wrong, or is damaged, is one line, and 2."""
-    given = parser().parse_args(arguments)
+    with interruptible("muge"):
+        return run(parser().parse_args(arguments))
+
+
+def run(given: argparse.Namespace) -> int:
+    """The exit status of one command."""
     if given.command == "score":
         result = submission.judge(given.truth, given.prediction)
         print(json.dumps(result, ensure_ascii=False))

@@ -1,6 +1,9 @@
 """What goes into a model and comes out: texts, pictures, sound, video; from files, to samples."""
 
 import io
+import os
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +18,15 @@ from torch import Tensor
 from omni.batch import Sample
 from omni.modality.audio import to_float, to_int16
 from omni.modality.text import clean_text
+from omni.names import is_text, to_text
 from omni.pipeline.decode import check_rate, read_audio, read_image, to_pixels
-from omni.pipeline.formats import FORMATS
+from omni.pipeline.files import walk_files
+from omni.pipeline.formats import FORMATS, UNREADABLE
 from omni.pipeline.video import decode_video
+
+ENDING = re.compile(rf"\S\.({'|'.join((*FORMATS, *UNREADABLE))})\s*\Z", re.IGNORECASE)
+BEGINNING = re.compile(r"(\.{0,2}[/\\]|~[/\\]|[a-z]:[/\\]|[a-z]+://)\S", re.IGNORECASE)
+ANY_ENDING = re.compile(r"\S+\.[a-z][a-z0-9]{0,4}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +82,9 @@ def read(path: str | Path) -> str | Image.Image | Audio | Video:
     """
     path = Path(path)
     extension = path.suffix.lower().removeprefix(".")
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+    if not os.path.isfile(path):  # unlike Path.is_file it takes names of any length
+        missing = "a folder, not a file" if os.path.isdir(path) else "no such file"
+        raise ValueError(f"{path}: {missing}")
     try:
         if extension in FORMATS:
             return decode(extension, path.read_bytes())
@@ -110,14 +120,56 @@ def to_sound(samples: Int16[Tensor, "S"], sample_rate: int) -> Audio:
     return Audio(samples.numpy(), sample_rate)
 
 
-def read_argument(argument: str) -> str | Image.Image | Audio | Video:
-    """What a word of a command line means: a file where it ends like one, and a text otherwise."""
-    return read(argument) if is_file_name(argument) else argument
+def read_argument(argument: str, as_text: bool = False) -> str | Image.Image | Audio | Video:
+    """Return what a word of a command line means: the file of that name, or else the text itself.
+
+    What is there as a file, or looks like one (`is_path`), is never taken for a text unless
+    `as_text` says so. Raises `ValueError` where it cannot be read.
+    """
+    if not as_text and (os.path.exists(argument) or is_path(argument)):
+        try:
+            return read(argument)
+        except ValueError as error:
+            raise ValueError(f"{error} (with --text it is taken for a text)") from error
+    if not is_text(argument):
+        raise ValueError(f"{to_text(argument)}: a text must be UTF-8, and there is no such file")
+    return argument
+
+
+def is_path(argument: str) -> bool:
+    """Whether a word looks like the path of a file, be there one or not.
+
+    It does if it begins like a path or an address, ends like a file or a folder, or names what
+    would lie in a folder that is there. "and/or", "red / green", "v1.5" and "e.g." do not.
+    """
+    if BEGINNING.match(argument) or ENDING.search(argument):
+        return True
+    folder, _, file = argument.rpartition("/")
+    if folder == "":
+        return False
+    # With white space around, a slash is one of a text: "red apple / green pear".
+    is_word = not any(map(str.isspace, argument))
+    ends_like_one = file == "" or ANY_ENDING.fullmatch(file) is not None
+    return os.path.isdir(folder) or (is_word and ends_like_one)
 
 
 def is_file_name(name: str) -> bool:
     """Whether a name ends like a file that `read` knows."""
     return "." in name and name.rsplit(".", 1)[-1].lower() in FORMATS
+
+
+def files_of(folder: str | Path) -> list[str]:
+    """The files in and below a folder that `read` knows by their endings, in order."""
+    walked = (at / name for at, names in walk_files(Path(folder)) for name in names)
+    return sorted(str(path) for path in walked if is_file_name(path.name) and path.is_file())
+
+
+def passed_over(folder: str | Path) -> str:
+    """A line that says how many files of other endings there are; empty where there are none."""
+    names = (Path(name) for _, names in walk_files(Path(folder)) for name in names)
+    others = [name.suffix.lower() or name.name for name in names if not is_file_name(name.name)]
+    counts = [f"{count} x {ending}" for ending, count in Counter(others).most_common(5)]
+    return f"{folder}: {len(others)} files passed over: {', '.join(counts)}" if others else ""
 
 
 def to_sample(item: Item, sample_rate: int) -> Sample:

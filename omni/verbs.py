@@ -1,7 +1,9 @@
 """The verbs of the command line: files and texts, some at a time, to rows of a table."""
 
 import argparse
+import io
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -12,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import Progress
 
 from omni.interface import Omni, load
-from omni.items import Audio, Item, is_file_name, read, read_argument
+from omni.interrupt import advise
+from omni.items import Audio, Item, files_of, passed_over, read, read_argument
 from omni.keep import Keep
-from omni.pipeline.files import walk_files
+from omni.names import to_text
+from omni.pipeline.formats import FORMATS
+from omni.progress import Progress
 
 BATCH = 256
 """items that are read at once"""
@@ -30,64 +33,70 @@ def run(arguments: argparse.Namespace, errors: list[str]) -> None:
     speaks = arguments.command == "speak"
     model = load(arguments.model, arguments.device, arguments.vocoder if speaks else None)
     to = getattr(arguments, "to", None)
-    with to.open("w", encoding="utf-8") if to else nullcontext(sys.stdout) as file:
+    done = f"{to} has the rows that are done" if to else "the rows above are done"
+    with to.open("w", encoding="utf-8") if to else nullcontext(sys.stdout) as file, advise(done):
         for row in VERBS[arguments.command](model, arguments, errors):
-            print(_line(row, arguments), file=file, flush=True)
+            print(_line(row, arguments, file.encoding), file=file, flush=True)
 
 
-def _line(row: dict[str, Any], arguments: argparse.Namespace) -> str:
+def _line(row: dict[str, Any], arguments: argparse.Namespace, encoding: str) -> str:
+    values = {key: to_text(v) if isinstance(v, str) else v for key, v in row.items()}
     if arguments.json or arguments.command == "embed":
-        return json.dumps(row, ensure_ascii=False)
-    return "\t".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values())
+        return json.dumps(values, ensure_ascii=encoding.lower() != "utf-8")
+    cells = (f"{v:.3f}" if isinstance(v, float) else str(v) for v in values.values())
+    return "\t".join(cells)
 
 
-def _expand(arguments: list[str]) -> Iterator[str]:
-    """Standard input for "-", the media files in it for a folder."""
+def _expand(arguments: list[str], errors: list[str], as_text: bool) -> Iterator[str]:
+    """Standard input for "-", and for a folder the media in it; one without is an error."""
     for argument in arguments:
         if argument == "-":
+            if isinstance(sys.stdin, io.TextIOWrapper):
+                sys.stdin.reconfigure(errors="surrogateescape")  # file names as in arguments
             yield from filter(None, (line.strip() for line in sys.stdin))
-        elif Path(argument).is_dir():
-            walked = (at / name for at, names in walk_files(Path(argument)) for name in names)
-            yield from sorted(str(path) for path in walked if is_file_name(path.name))
+        elif os.path.isdir(argument) and not as_text:
+            files = files_of(argument)
+            if not files:
+                errors.append(f"{argument}: a folder without a file ending in {', '.join(FORMATS)}")
+            elif others := passed_over(argument):
+                print(to_text(others), file=sys.stderr)
+            yield from files
         else:
             yield argument
 
 
 def _batches(
-    arguments: argparse.Namespace, what: list[str], errors: list[str]
+    arguments: argparse.Namespace, what: list[str], errors: list[str], as_text: bool
 ) -> Iterator[tuple[list[str], list[Item]]]:
     """Names and contents of everything readable, some at a time; the rest goes into `errors`.
 
-    A bar shows how far it is, unless the rows are seen themselves.
+    It is shown how far it is, unless the rows are seen themselves.
     """
-    everything, seen = [*_expand(what)], sys.stdout.isatty() and not getattr(arguments, "to", None)
-    with Progress(
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=False,  # that is where the rows go
-        disable=seen or not sys.stderr.isatty(),
-    ) as progress:
-        for start in progress.track(range(0, len(everything), BATCH)):
+    everything = [*_expand(what, errors, as_text)]
+    seen = sys.stdout.isatty() and not getattr(arguments, "to", None)
+    with Progress(arguments.command, len(everything), quiet=seen, clear=True) as progress:
+        for start in range(0, len(everything), BATCH):
             names, items = [], []
             for name in everything[start : start + BATCH]:
                 try:
-                    items.append(read_argument(name))
+                    items.append(read_argument(name, as_text))
                     names.append(name)
                 except ValueError as error:
                     errors.append(str(error))
             if names:
                 yield names, items
+            progress.update(min(start + BATCH, len(everything)))
 
 
 def _embed(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> Rows:
-    for names, items in _batches(arguments, arguments.items, errors):
+    for names, items in _batches(arguments, arguments.items, errors, arguments.text):
         for name, vector in zip(names, model.embed(items).tolist(), strict=True):
             yield {"item": name, "vector": vector}
 
 
 def _search(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> Rows:
     found, gallery, vectors = [], [], []
-    for names, items in _batches(arguments, arguments.gallery, errors):
+    for names, items in _batches(arguments, arguments.gallery, errors, False):
         found += names
         if arguments.rerank:
             gallery += items
@@ -96,14 +105,27 @@ def _search(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> Ro
     if not found:
         raise ValueError("the gallery is empty: it needs at least one readable file or text")
     known = gallery if arguments.rerank else torch.cat(vectors)
-    for names, items in _batches(arguments, arguments.items, errors):
+    for names, items in _batches(arguments, arguments.items, errors, arguments.text):
         for name, item in zip(names, items, strict=True):
-            for place, score in model.retrieve(item, known, arguments.k, arguments.rerank):
+            for place, score in _retrieve(model, name, item, known, arguments):
                 yield {"item": name, "found": found[place], "score": score}
 
 
+def _retrieve(
+    model: Omni, name: str, item: Item, gallery: Any, arguments: argparse.Namespace
+) -> list[tuple[int, float]]:
+    """The best of a gallery; by their vectors alone where they cannot all be re-ranked."""
+    if arguments.rerank:
+        try:
+            return model.retrieve(item, gallery, arguments.k, arguments.rerank)
+        except ValueError as error:
+            note = f"{name}: not re-ranked, these scores are cosines: {error}"
+            print(f"omni search: {to_text(note)}", file=sys.stderr)
+    return model.retrieve(item, gallery, arguments.k)
+
+
 def _write(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> Rows:
-    for names, items in _batches(arguments, arguments.items, errors):
+    for names, items in _batches(arguments, arguments.items, errors, arguments.text):
         texts = model.generate(items, to="text", language=arguments.language)
         for name, text in zip(names, texts, strict=True):
             yield {"item": name, "text": text}
@@ -111,7 +133,7 @@ def _write(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> Row
 
 def _ask(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> Rows:
     choices = arguments.choices and [text.strip() for text in arguments.choices.split(",")]
-    for names, items in _batches(arguments, arguments.items, errors):
+    for names, items in _batches(arguments, arguments.items, errors, arguments.text):
         asked: list[Any] = [(item, arguments.question) for item in items]
         answers = model.answer(asked, choices, arguments.language)
         for name, text in zip(names, answers, strict=True):
@@ -127,11 +149,11 @@ def _make(model: Omni, arguments: argparse.Namespace, errors: list[str]) -> Rows
         settings["keep"] = _keep(read(arguments.keep), arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)
     number = 0
-    for names, items in _batches(arguments, arguments.items, errors):
+    for names, items in _batches(arguments, arguments.items, errors, arguments.text):
         # Each batch has noise of its own.
         made = model.generate(items, to=sense, seed=arguments.seed + number, **settings)
-        for name, result in zip(names, made, strict=True):
-            stem = Path(name).stem if is_file_name(name) else name
+        for name, item, result in zip(names, items, made, strict=True):
+            stem = name if item == name else Path(name).stem
             stem = re.sub(r"\W+", "-", stem).strip("-")[:40]
             ending = "wav" if isinstance(result, Audio) else "png"
             path = arguments.out / f"{number:03d}-{stem}.{ending}"

@@ -42,9 +42,8 @@ def test_all_verbs_on_own_files(tiny_run: Path, files: Path, tmp_path: Path) -> 
     vectors = [json.loads(line)["vector"] for line in result.stdout.splitlines()]
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
-    result = omni(
-        tiny_run, "search", "red circle", "-k", 2, "--gallery", picture, tone, "green bar"
-    )
+    gallery = ["--gallery", picture, "--gallery", tone, "--gallery", "green bar"]
+    result = omni(tiny_run, "search", *gallery, "-k", 2, "red circle")
     lines = [line.split("\t") for line in result.stdout.splitlines()]
     assert [line[0] for line in lines] == ["red circle"] * 2
 

@@ -1,8 +1,11 @@
 """The command line: python -m data.prepare pack | index | tokenizer | check | show."""
 
 import argparse
+import io
 import sys
 from typing import Protocol
+
+from omni.interrupt import interruptible
 
 COMMANDS = ("pack", "index", "tokenizer", "check", "show")
 
@@ -39,7 +42,15 @@ def load(name: str) -> Command:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; what the user got wrong is one line, and 2."""
-    argv = sys.argv[1:] if argv is None else argv
+    with interruptible("data.prepare"):
+        return run(sys.argv[1:] if argv is None else argv)
+
+
+def run(argv: list[str]) -> int:
+    """The exit status of one command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever the terminal cannot show
     first = argparse.ArgumentParser("python -m data.prepare", description=__doc__)
     first.add_argument("command", choices=COMMANDS)
     name = first.parse_args(argv[:1]).command
@@ -53,9 +64,6 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
 
 
 if __name__ == "__main__":

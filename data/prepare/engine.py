@@ -4,14 +4,16 @@ import itertools
 import logging
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from typing import Any
 
 from data.prepare.shard import Done, Job, pack_shard
+from omni.interrupt import unheard
 
 WINDOW = 8
 """shards a process that Ray is given at a time: what they hold as bytes is in memory"""
@@ -23,9 +25,7 @@ def run_local(jobs: Iterable[Job], processes: int) -> Iterator[Done]:
         yield from map(pack_shard, jobs)
         return
     # Not fork, as torch must not be forked at work; what workers import is imported once.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["data.prepare.shard"])
-    pool = ProcessPoolExecutor(processes, context, _start_worker)
+    pool = ProcessPoolExecutor(processes, fork_server("data.prepare.shard"), start_worker)
     pending: set[Future[Done]] = set()
     try:
         for job in jobs:
@@ -39,13 +39,30 @@ def run_local(jobs: Iterable[Job], processes: int) -> Iterator[Done]:
             "a worker was killed, most likely for want of memory: "
             "run again with fewer --processes, or with smaller shards"
         ) from error
+    except KeyboardInterrupt:
+        end_workers()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
-    """Workers leave Ctrl-C to their parent, and die with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def fork_server(module: str) -> BaseContext:
+    """Where processes are forked that have imported a module, once for all; deaf to Ctrl-C."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([module])
+    with unheard():
+        forkserver.ensure_running()
+    return context
+
+
+def end_workers() -> None:
+    """Ends the processes of a pool in the middle of what they do, which a shard may make long."""
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+
+
+def start_worker() -> None:
+    """Workers die with their parent."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

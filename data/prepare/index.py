@@ -11,13 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from omni.pipeline.dataset import MANIFEST
 from omni.pipeline.files import match_files
 from omni.pipeline.index import Index, build_index
 from omni.pipeline.writer import describe_shard, write_manifest
+from omni.progress import track
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Reading and crc32 leave the interpreter to others: threads are enough.
     with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as pool:
         found = pool.map(lambda tar: index_tar(tar, ignore), tars)
-        console = Console(stderr=True)
-        outcomes = list(track(found, "indexing", len(tars), console=console))
+        outcomes = list(track(found, "indexing", len(tars)))
         faults = {tar: fault for tar, fault in zip(tars, outcomes, strict=True) if fault}
         sound = (tar for tar in sorted(folder.glob("*.tar")) if tar not in faults)
         described = pool.map(describe_shard, (t for t in sound if t.with_suffix(".idx").exists()))

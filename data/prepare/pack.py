@@ -13,16 +13,6 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
-
 from data.prepare.engine import run_local, run_ray
 from data.prepare.ledger import REJECTED, Ledger, normal_path
 from data.prepare.media import Form
@@ -30,6 +20,8 @@ from data.prepare.plan import PROBE, measure, shards
 from data.prepare.shard import Done, Job
 from data.prepare.sources import Source, open_source
 from data.prepare.tables import TABLES
+from omni.interrupt import advise
+from omni.progress import Progress
 
 SHARD_MB = 256
 
@@ -86,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         planned = shards(records, shard_samples, claim)
         jobs = (Job(a.out, ledger.work, name, filled, form) for name, filled in planned)
         engine = run_ray if a.engine == "ray" else run_local
-        done = _watch(engine(jobs, a.processes), source.total)
+        with advise("the same command goes on with the shards that are missing"):
+            done = _watch(engine(jobs, a.processes), source.total)
         _tell(source)
         if not done:
             raise ValueError(f"{a.source!r} holds no samples")
@@ -99,16 +92,13 @@ def _watch(results: Iterable[Done], total: int | None) -> list[Done]:
     """What comes of the shards, while it is shown."""
     done: list[Done] = []
     samples = rejected = damaged = 0
-    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
-        task = progress.add_task("packing", total=total)
+    with Progress("packing", total) as progress:
         for shard in results:
             done.append(shard)
             samples += shard.samples
             rejected += shard.rejected
             damaged += shard.damaged
-            shown = "packing" + _noted(rejected, damaged)
-            progress.update(task, completed=samples + rejected, description=shown)
+            progress.update(samples + rejected, "packing" + _noted(rejected, damaged))
     return done
 
 

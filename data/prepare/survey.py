@@ -5,7 +5,6 @@ rest. Then blocks of samples are read and decoded in parallel processes. A recor
 only; everything about the whole is worked out from these and from the indexes.
 """
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
@@ -15,16 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from data.prepare.copies import digest, look
+from data.prepare.engine import end_workers, fork_server, start_worker
 from data.prepare.rules import CHECKS, Members, read_content
 from omni.pipeline import remote
 from omni.pipeline.dataset import Dataset, find_tars, open_index
 from omni.pipeline.formats import SLOTS
 from omni.pipeline.reader import Reader, SampleError
 from omni.pipeline.tar import walk
+from omni.progress import track
 
 BLOCK = 256
 """samples of one job"""
@@ -146,10 +145,13 @@ def processes(count: int) -> Iterator[Map]:
         yield map
         return
     # Not forked from here: torch has threads by now. The server imports this module once for all.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["data.prepare.survey"])
-    with ProcessPoolExecutor(count, context) as pool:
-        yield pool.map
+    context = fork_server("data.prepare.survey")
+    with ProcessPoolExecutor(count, context, start_worker) as pool:
+        try:
+            yield pool.map
+        except KeyboardInterrupt:
+            end_workers()
+            raise
 
 
 def survey(source: Source, limit: int | None, execute: Map) -> Survey:
@@ -169,17 +171,12 @@ def survey(source: Source, limit: int | None, execute: Map) -> Survey:
         for s, dataset, start in zip(sources, found.datasets, found.starts[:-1], strict=True)
         for first in range(0, len(dataset), BLOCK)
     ]
-    tallies = _watch(execute(scan, jobs), f"samples, {source.split}", len(jobs))
+    tallies = track(execute(scan, jobs), f"blocks of samples, {source.split}", len(jobs))
     for job, tally in zip(jobs, tallies, strict=True):
         found.records[job.base : job.base + len(tally.records)] = tally.records
         _merge(found.problems, tally.problems)
         _merge(found.languages, tally.languages)
     return found
-
-
-def _watch(results: Iterable[Any], what: str, total: int) -> Iterable[Any]:
-    console = Console(stderr=True)
-    return track(results, what, total, console=console, disable=not console.is_terminal)
 
 
 def _merge(into: dict[str, Problem], problems: dict[str, Problem]) -> None:
@@ -197,7 +194,7 @@ def _fit_sources(source: Source, problems: dict[str, Problem], execute: Map) -> 
         return
     tars = find_tars(source.path, source.split)
     singles = [source._replace(path=str(tar)) for tar in tars]
-    found = _watch(execute(examine, zip(tars, singles, strict=True)), "shards", len(tars))
+    found = track(execute(examine, zip(tars, singles, strict=True)), "shards", len(tars))
     for tar, single, (title, reason) in zip(tars, singles, found, strict=True):
         if title:
             problems.setdefault(title, Problem()).add(f"{tar.name}: {reason}")

@@ -8,14 +8,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
 from omni.modality.text import Tokenizer
 from omni.pipeline.dataset import Dataset
 from omni.pipeline.formats import BITS
 from omni.pipeline.reader import Reader
 from omni.pipeline.sample import decode_sample
+from omni.progress import track
 
 NAME = "tokenizer.json"
 MIN_SIZE = 256
@@ -56,7 +54,7 @@ def _texts(dataset: Dataset, what: str) -> Iterator[tuple[str, str]]:
     """Language and text of all texts, once a sample; what cannot be read is counted."""
     reader, skipped = Reader(dataset), 0
     try:
-        for number in track(range(len(dataset)), what, console=Console(stderr=True)):
+        for number in track(range(len(dataset)), what):
             shard, row = dataset.locate(number)
             if not shard.index.samples["senses"][row] & BITS["text"]:
                 continue

@@ -31,7 +31,6 @@ import open_clip
 import torch
 from open_clip_train.params import parse_args
 from open_clip_train.train import train_one_epoch
-from rich.progress import track
 from torch import nn
 
 from eval.baselines.clip import architecture, precision, words
@@ -40,6 +39,7 @@ from omni.batch import Batch
 from omni.config import Config, LossConfig
 from omni.pipeline.loader import Loader
 from omni.presets import PRESETS
+from omni.progress import track
 from omni.training.meter import count_flops
 from omni.training.pace import step_on
 from omni.training.parallel import Parallel

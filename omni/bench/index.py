@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from rich.progress import track
 
+from omni.progress import track
 from omni.search.index import LARGE, Entry, Index
 from omni.search.neighbours import exact
 

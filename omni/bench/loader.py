@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import track
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -32,6 +31,7 @@ from omni.pipeline.plan import WINDOW
 from omni.pipeline.reader import Reader
 from omni.pipeline.sample import decode_members
 from omni.pipeline.worker import SLOTS
+from omni.progress import track
 
 BATCH = 64
 TURNS = 8
@@ -101,7 +101,7 @@ def _cpu(bench: Bench, repeat: int) -> dict[str, float]:
         "crc32": _digests(bench),
     }
     times: dict[str, list[float]] = {name: [] for name in rows}
-    for _ in track(range(repeat + 1), description="measuring"):
+    for _ in track(range(repeat + 1), "measuring"):
         for name, row in rows.items():
             times[name].append(_processor_time(row) / bench.count * 1e6)
     return {name: statistics.median(values[1:]) for name, values in times.items()}

@@ -9,12 +9,12 @@ import time
 from collections import Counter
 
 import numpy as np
-from rich.progress import track
 
 from omni.bench import harm
 from omni.bench.client import Answer, keep_asking, once, percentiles
 from omni.bench.service import Service, Watch
 from omni.interface import Omni, load
+from omni.progress import track
 
 PATH = "/v1/embeddings"
 BATCH = 32
@@ -30,13 +30,13 @@ def run(model: str) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     offline, rates = load(model, "cpu"), {}
-    for batch in track((1, BATCH), description="requests a second"):
+    for batch in track((1, BATCH), "requests a second"):
         with Service(model, batch) as service:
             rates[batch] = _throughput(service, batch)
     print(f"{'batched / unbatched':40s} {rates[BATCH] / rates[1]:8.2f}   (goal: 3 or more)")
     with Service(model, BATCH) as service:
         asyncio.run(_crowd(service, offline))
-        for fault in track(harm.FAULTS, description="faults"):
+        for fault in track(harm.FAULTS, "faults"):
             print(asyncio.run(fault(service)))
 
 

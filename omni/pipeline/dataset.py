@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
 from omni.pipeline import remote
 from omni.pipeline.files import expand_braces, match_files
 from omni.pipeline.index import RULES, Index, build_index
 from omni.pipeline.transfer import MissingError, list_names, read
+from omni.progress import track
 
 MANIFEST = "dataset.json"
 """beside shards: their sizes, digests and counts"""
@@ -149,8 +149,8 @@ def local_shards(path: str, split: str, ignore: tuple[str, ...]) -> list[Shard]:
     # Reading and crc32 leave the interpreter to others: threads are enough.
     with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as pool:
         found = pool.map(lambda tar: open_index(tar, ignore), tars)
-        watched = track(found, "reading shards", len(tars), disable=total < QUIET_BYTES)
-        indexes = list(watched)
+        long = total >= QUIET_BYTES
+        indexes = list(track(found, "reading shards", len(tars)) if long else found)
     return [
         Shard(str(tar), index, digests.get(tar.name))
         for tar, index in zip(tars, indexes, strict=True)
@@ -260,7 +260,7 @@ def remote_shards(url: str, split: str, ignore: tuple[str, ...]) -> list[Shard]:
     chosen = _choose(entries, names, url)
     with ThreadPoolExecutor(8) as pool:  # most of the time goes by in waiting
         found = pool.map(lambda entry: _remote_shard(cache, url, entry, ignore), chosen)
-        watched = track(found, "fetching indexes", len(chosen), disable=len(chosen) < 100)
+        watched = track(found, "fetching indexes", len(chosen))
         return sorted(watched, key=lambda shard: shard.name)
 
 

@@ -2,19 +2,20 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, track
-
 from omni.batch import SENSES
 from omni.interface import default, load
-from omni.items import Item, read_argument
+from omni.interrupt import advise
+from omni.items import passed_over, read_argument
+from omni.names import to_text
 from omni.pretrained import digest
-from omni.search.index import Entry, Index
+from omni.progress import track
+from omni.search.index import Index
 from omni.search.milvus import Milvus
 from omni.search.reading import embed, look
 from omni.search.rerank import rerank, reread
@@ -40,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("names", nargs="+")
         if name == "search":
             action.add_argument("queries", nargs="+", help="files or texts")
+            text = "queries are texts, even those that look like files"
+            action.add_argument("--text", action="store_true", help=text)
             action.add_argument("--together", action="store_true", help="they are one query")
             action.add_argument("-k", type=int, default=10, help="answers a query")
             again = "so many of the best are looked at again, together with the query"
@@ -56,9 +59,9 @@ def run(arguments: argparse.Namespace, errors: list[str]) -> None:
     """One action. Raises `ValueError` for what cannot be done; the rest goes into `errors`."""
     if arguments.action == "delete":
         index = open_index(arguments.index)
-        print(f"{index.delete(arguments.names)} deleted, {len(index)} left")
+        print(f"{index.delete(map(to_text, arguments.names))} deleted, {len(index)} left")
     elif arguments.action == "optimize":
-        made = open_index(arguments.index).optimize(track)
+        made = open_index(arguments.index).optimize(lambda blocks: track(blocks, "codes"))
         print("done" if made else "not needed: there are too few vectors")
     elif arguments.action == "search":
         _search(arguments, errors)
@@ -81,35 +84,34 @@ def open_index(named: str, model: str | None = None) -> Index | Milvus:
 def _add(arguments: argparse.Namespace, errors: list[str]) -> None:
     model = load(arguments.model, arguments.device)
     name = digest(arguments.model or default())
+    for source in arguments.sources:
+        if not any(source.glob("*.tar")) and (others := passed_over(source)):
+            print(f"omni index: {to_text(others)}", file=sys.stderr)
+    found = (item for source in arguments.sources for item in look(source, errors))
+    entries = track(embed(model, found), f"index {arguments.action}", clear=True)
     if arguments.action == "build":
         kind, place = _place(arguments.index)
-        index = kind.create(place, model.config.model.embed_dim, name)
+        with advise("no index is left behind"):
+            index, count = kind.build(place, model.config.model.embed_dim, name, entries)
     else:
         index = open_index(arguments.index, name)
-    found = (item for source in arguments.sources for item in look(source, errors))
-    count = index.add(_told(embed(model, found)))
+        with advise("the index is as it was"):
+            count = index.add(entries)
     print(f"{count} added, {len(index)} items, {index.num_vectors()} vectors")
-
-
-def _told(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The same, with their number on the screen."""
-    columns = SpinnerColumn(), TextColumn("{task.completed} items"), TimeElapsedColumn()
-    with Progress(*columns) as progress:
-        yield from progress.track(entries)
 
 
 def _search(arguments: argparse.Namespace, errors: list[str]) -> None:
     name = digest(arguments.model or default())
     index = open_index(arguments.index, name)
     where = dict(_pair(text) for text in arguments.where)
-    queries: dict[str, Item] = {}
+    queries: dict[str, Any] = {}
     for text in arguments.queries:
         try:
-            queries[text] = read_argument(text)
+            queries[text] = read_argument(text, arguments.text)
         except ValueError as error:
             errors.append(str(error))
     if arguments.together and queries:
-        queries = {" + ".join(queries): tuple(read_argument(text) for text in queries)}
+        queries = {" + ".join(queries): tuple(queries.values())}
     if not queries:
         return
     model = load(arguments.model, arguments.device)
@@ -117,14 +119,13 @@ def _search(arguments: argparse.Namespace, errors: list[str]) -> None:
     best = index.search(vectors, max(arguments.k, arguments.rerank), arguments.senses, where)
     for (text, item), hits in zip(queries.items(), best, strict=True):
         if arguments.rerank:
-            hits, left = rerank(model, item, hits, partial(reread, None))
-            if left:
-                errors.append(
-                    f"{len(left)} of {len(hits)} keep the score of their vector: {left[0]}"
-                )
+            hits, reason = rerank(model, item, hits, partial(reread, None))
+            if reason:
+                note = f"{text}: not re-ranked, these scores are cosines: {reason}"
+                print(f"omni index: {to_text(note)}", file=sys.stderr)
         for hit in hits[: arguments.k]:
-            told = {"query": text, **asdict(hit), "score": round(hit.score, 4)}
-            print(json.dumps(told, ensure_ascii=False))
+            row = {"query": to_text(text), **asdict(hit), "score": round(hit.score, 4)}
+            print(json.dumps(row, ensure_ascii=False))
 
 
 def _pair(text: str) -> tuple[str, str | int | float]:

@@ -4,7 +4,10 @@ Letters: Q queries, D width.
 """
 
 import json
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -75,11 +78,30 @@ class Index:
 
         `model` says what makes its vectors; those of another cannot be compared.
         """
-        if (folder / CATALOGUE).exists():
-            raise ValueError(f"{folder} holds an index already: add to it, or delete it")
+        _check_absent(folder)
         folder.mkdir(parents=True, exist_ok=True)
         about = {"width": str(width), "model": model}
         return Index(folder, Catalogue(folder / CATALOGUE, about))
+
+    @staticmethod
+    def build(
+        folder: Path, width: int, model: str, entries: Iterable[Entry]
+    ) -> tuple["Index", int]:
+        """Make one of these entries, whole or not at all; returns it, and how many they were.
+
+        Raises `ValueError` where there is one, and for no entries.
+        """
+        _check_absent(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as beside:
+            with closing(Index.create(Path(beside), width, model)) as partial:
+                count = partial.add(entries)
+            if count == 0:
+                raise ValueError(f"{folder}: there is nothing to make an index of")
+            _check_absent(folder)
+            for name in (MATRIX, CATALOGUE):  # whoever sees the catalogue sees it all
+                (Path(beside) / name).replace(folder / name)
+        return Index.open(folder), count
 
     @staticmethod
     def open(folder: Path, model: str | None = None) -> "Index":
@@ -200,6 +222,11 @@ class Index:
         if rows and (self._codes is None or len(self._codes) != rows):
             self._codes = _codes().load(found[rows])
         return self._codes if rows else None
+
+
+def _check_absent(folder: Path) -> None:
+    if os.path.exists(folder / CATALOGUE):
+        raise ValueError(f"{folder} holds an index already: add to it, or delete it")
 
 
 def check(entry: Entry, width: int) -> None:

@@ -65,6 +65,20 @@ class Milvus:
         return made
 
     @staticmethod
+    def build(uri: str, width: int, model: str, entries: Iterable[Entry]) -> tuple["Milvus", int]:
+        """Make one of these entries, and take it away again where that fails; how many they were.
+
+        Raises `ValueError` where there is one.
+        """
+        index = Milvus.create(uri, width, model)
+        try:
+            return index, index.add(entries)
+        except BaseException:
+            with index._told():
+                index.client.drop_collection(index.collection)
+            raise
+
+    @staticmethod
     def open(uri: str, model: str | None = None) -> "Milvus":
         """The one of a model. Raises `ValueError` where there is none; none named is the only."""
         index = Milvus(uri)

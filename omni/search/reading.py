@@ -1,5 +1,6 @@
 """What goes into an index: the files of a folder, or the samples of shards, as vectors a sense."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from omni.batch import Sample
 from omni.interface import Omni
 from omni.items import Item, Video, read, to_picture, to_sound
+from omni.names import to_text
 from omni.pipeline.files import walk_files
 from omni.pipeline.formats import FORMATS
 from omni.pipeline.sample import numbered_samples
@@ -49,7 +51,7 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
     Files that differ in their endings alone are one item, as in a shard. Names are paths as given.
     Raises `ValueError` where there is nothing to be found.
     """
-    if not source.is_dir():
+    if not os.path.isdir(source):
         raise ValueError(f"{source} must be a folder of shards, or of pictures, sounds and texts")
     splits = sorted({path.name.rsplit("-", 1)[0] for path in source.glob("*-*.tar")})
     if splits:
@@ -57,9 +59,9 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
             samples = numbered_samples(str(source), split, damaged=lambda e: errors.append(str(e)))
             for number, sample in samples:
                 found, meta = _of_sample(sample)
-                where = place(source, split, number)
+                where = to_text(place(source, split, number))
                 media = {sense: where for sense in found if sense != "text"}
-                yield f"{split}/{sample.key}", found, meta | media
+                yield to_text(f"{split}/{sample.key}"), found, meta | media
         return
     walked = (folder / name for folder, names in walk_files(source) for name in names)
     files = sorted(p for p in walked if p.suffix.lower()[1:] in SENSES and p.is_file())
@@ -71,9 +73,9 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
         items.setdefault(str(file.with_suffix("")), []).append(file)
     for name, members in items.items():
         if found := _of_files(members, errors):
-            paths = {sense: str(path) for sense, (path, _) in found.items()}
+            paths = {sense: to_text(path) for sense, (path, _) in found.items()}
             text = {"text": str(found["text"][1])[:SHOWN]} if "text" in found else {}
-            yield name, {sense: item for sense, (_, item) in found.items()}, paths | text
+            yield to_text(name), {sense: item for sense, (_, item) in found.items()}, paths | text
 
 
 def _of_files(files: list[Path], errors: list[str]) -> dict[str, tuple[Path, Item]]:
@@ -98,10 +100,12 @@ def _of_sample(sample: Sample) -> tuple[dict[str, Item], dict[str, Any]]:
         items["image"] = pictures[0] if sample.image.ndim == 3 else Video(pictures)
     if sample.audio is not None:
         items["audio"] = to_sound(sample.audio, 16_000)
-    meta: dict[str, Any] = {k: v for k, v in sample.meta.items() if _is_plain(v)}
+    plain = {to_text(k): v for k, v in sample.meta.items() if _is_plain(v)}
+    # Half of a surrogate pair, which json can hold, no database takes.
+    meta: dict[str, Any] = {k: to_text(v) if isinstance(v, str) else v for k, v in plain.items()}
     if sample.text:
         items["text"] = sample.text
-        meta |= {"text": sample.text[:SHOWN], "language": sample.language}
+        meta |= {"text": sample.text[:SHOWN], "language": to_text(sample.language)}
     return items, meta
 
 

@@ -14,38 +14,33 @@ from omni.search.things import thing
 
 def rerank(
     model: Omni, query: Item, hits: Sequence[Hit], reread: Callable[[str, str], Item]
-) -> tuple[list[Hit], list[str]]:
-    """The hits with scores of `Omni.rerank`, best first, and what kept it from looking at some.
+) -> tuple[list[Hit], str]:
+    """Return the hits with scores of `Omni.rerank`, best first; or as they are, and the reason.
 
-    Where the query holds a text, the picture or else the recording of an item is looked at, and
-    its text where not; `reread` reads one by sense and place. What cannot be read any more keeps
-    score and place. Raises `ValueError` where no item has what the query must be compared with.
+    All of them or none, as these scores and those of vectors are of two scales. Where the query
+    holds a text, the picture or else the recording of an item is looked at, and its text where
+    not; `reread` reads one by sense and place.
     """
     several = query if isinstance(query, list | tuple) else (query,)
     wanted = ("image", "audio") if any(isinstance(one, str) for one in several) else ("text",)
-    if hits and not any(sense in hit.meta for hit in hits for sense in wanted):
-        raise ValueError(
-            f"what is found has no {' or '.join(wanted)} to be re-ranked: either query or item "
-            "must hold a text, and the other one a picture or a recording"
-        )
-    things: dict[int, Item] = {}
-    errors = []
-    for place, hit in enumerate(hits):
+    senses = [next((s for s in wanted if s in hit.meta), None) for hit in hits]
+    if lacking := senses.count(None):
+        reason = f"{lacking} of {len(hits)} found have no {' or '.join(wanted)} to compare with"
+        return [*hits], f"{reason}; search in senses {' '.join(wanted)} to leave them out"
+    things: list[Item] = []
+    for hit, sense in zip(hits, senses, strict=True):
+        assert sense is not None
         try:
-            sense = next(sense for sense in wanted if sense in hit.meta)
-            things[place] = hit.meta[sense] if sense == "text" else reread(sense, hit.meta[sense])
-        except StopIteration:
-            errors.append(f"{hit.name}: there is no {' or '.join(wanted)} of it")
+            things.append(hit.meta[sense] if sense == "text" else reread(sense, hit.meta[sense]))
         except (ValueError, OSError) as error:
-            errors.append(str(error))
+            return [*hits], str(error)
     if not things:
-        return [*hits], errors
-    cosines = torch.tensor([[hits[place].score for place in things]])
+        return [], ""
+    cosines = torch.tensor([[hit.score for hit in hits]])
     candidates = torch.arange(len(things))[None]
-    scores = model.rerank([query], [*things.values()], candidates, cosines)[0].tolist()
-    looked = [replace(hits[at], score=s) for at, s in zip(things, scores, strict=True)]
-    again = iter(sorted(looked, key=lambda hit: -hit.score))
-    return [next(again) if at in things else hit for at, hit in enumerate(hits)], errors
+    scores = model.rerank([query], things, candidates, cosines)[0].tolist()
+    looked = [replace(hit, score=score) for hit, score in zip(hits, scores, strict=True)]
+    return sorted(looked, key=lambda hit: -hit.score), ""
 
 
 def reread(root: Path | None, sense: str, where: str) -> Item:

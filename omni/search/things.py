@@ -4,6 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from omni.items import Item, decode, read
+from omni.names import to_file_name
 from omni.pipeline.dataset import Dataset
 from omni.pipeline.formats import SLOTS
 from omni.pipeline.reader import Reader, SampleError
@@ -16,7 +17,7 @@ def place(source: Path, split: str, number: int) -> str:
 
 def below(root: Path | None, where: str) -> Path | None:
     """A file below a folder, links followed, or anywhere; None for any other."""
-    path = Path(where)
+    path = Path(to_file_name(where))
     return path if path.is_file() and _is_below(root, path) else None
 
 
@@ -27,7 +28,7 @@ def _is_below(root: Path | None, path: Path) -> bool:
 def member(root: Path | None, where: str, sense: str) -> tuple[str, bytes] | None:
     """Extension and bytes of what a sample of shards below a folder holds; None for any other."""
     before, _, number = where.rpartition("#")
-    source, split = Path(before).parent, Path(before).name
+    source, split = Path(to_file_name(str(Path(before).parent))), Path(before).name
     if not (before and number.isdecimal() and _is_below(root, source)):
         return None
     try:

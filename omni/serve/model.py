@@ -184,9 +184,9 @@ def _search(
 
 
 def _look(model: Omni, root: Path | None, item: Item, hits: list[Hit]) -> list[Hit]:
-    again, left = look_again(model, item, hits, partial(_reread, root))
-    if hits and len(left) == len(hits):
-        raise ValueError(f"nothing that is found can be looked at again: {left[0]}")
+    again, reason = look_again(model, item, hits, partial(_reread, root))
+    if reason:
+        raise ValueError(f"what is found cannot be re-ranked: {reason}")
     return again
 
 

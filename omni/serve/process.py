@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
+from omni.interrupt import unheard
+
 CONTEXT = multiprocessing.get_context("forkserver")
 """Imports torch once, in a process without threads; of that all others are forked in no time."""
 LOADING_SECONDS = 300.0
@@ -60,7 +62,8 @@ class Process:
         self._pipe, there = CONTEXT.Pipe()
         arguments = (there, self.target, self.arguments)
         self._process = CONTEXT.Process(target=_answer, args=arguments, daemon=True)
-        self._process.start()
+        with unheard():
+            self._process.start()
         there.close()
         try:
             loaded, self.about = self._receive(LOADING_SECONDS)

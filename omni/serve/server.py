@@ -19,12 +19,13 @@ FILES = 2 * MAX_CONNECTIONS
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Serves until SIGTERM or SIGINT; then what is asked already is answered, and it exits with 0.
+    """Serves until SIGTERM or Ctrl-C; then what is asked already is answered.
 
-    Raises `ValueError` for a model that cannot be loaded.
+    SIGTERM exits with 0, Ctrl-C as everywhere (`omni.interrupt`). Raises `ValueError` for a model
+    that cannot be loaded.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # by which asyncio ends in order
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))

@@ -3,6 +3,7 @@
 import argparse
 
 from omni.interface import default, load
+from omni.interrupt import end_at_once
 from omni.pretrained import digest
 from omni.search.command import open_index
 
@@ -25,4 +26,6 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"omni mcp needs: pip install -e '.[mcp]' ({error})") from error
     name = digest(arguments.model or default())
     index = open_index(arguments.index, name) if arguments.index else None
-    make_server(Abilities(load(arguments.model, arguments.device), index)).run()
+    server = make_server(Abilities(load(arguments.model, arguments.device), index))
+    end_at_once("omni mcp")  # a thread waits for the next line of standard input
+    server.run()

@@ -1,6 +1,7 @@
 """omni index on a user's own folder, and on shards."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from itertools import islice
@@ -15,7 +16,7 @@ from PIL import Image
 from omni.__main__ import main
 from omni.items import read, to_picture
 from omni.pipeline.synthetic import make_samples
-from omni.search import Index
+from omni.search import Index, reading
 from omni.search.reading import look
 
 Omni = Callable[..., tuple[int, list[str], str]]
@@ -106,24 +107,78 @@ def test_what_is_found_is_looked_at_again(omni, folder, tmp_path, tiny_model) ->
     assert expected.tolist() == sorted(expected.tolist(), reverse=True)
     assert scores[0].tolist() != pytest.approx(expected.tolist(), abs=1e-3)  # the control
 
-    word = texts[0]
-    named = [json.loads(line) for line in omni("search", index, word, "--rerank", 4)[1]]
-    before = [json.loads(line) for line in omni("search", index, word)[1]]
-    picture.unlink()
-    code, out, wrong = omni("search", index, word, "--rerank", 4)
-    assert code == 2 and wrong.count("\n") == 1
-    assert f"1 of 4 keep the score of their vector: {picture}: there is no such image" in wrong
-    left = {hit["name"]: hit["score"] for hit in map(json.loads, out)}
-    gone = str(picture.with_suffix(""))
-    assert left.pop(gone) == next(hit["score"] for hit in before if hit["name"] == gone)
-    assert left == {hit["name"]: hit["score"] for hit in named if hit["name"] != gone}
+
+def test_an_answer_has_scores_of_one_scale(omni, folder, tmp_path) -> None:
+    index = tmp_path / "index"
+    omni("build", index, folder)
+    for picture in (folder / "thing-0.png", folder / "below/thing-1.png"):
+        picture.unlink()
+    cosines = omni("search", index, "red circle")[1]
+    code, out, note = omni("search", index, "red circle", "--rerank", 4)
+    assert code == 0 and out == cosines and note.count("\n") == 1
+    assert "red circle: not re-ranked, these scores are cosines" in note
+    assert "there is no such image any more" in note
 
     words = tmp_path / "words"
     words.mkdir()
     (words / "one.txt").write_text("red circle")
-    omni("build", tmp_path / "of words", words)
-    code, out, wrong = omni("search", tmp_path / "of words", "a circle", "--rerank", 3)
-    assert code == 2 and not out and "has no image or audio to be re-ranked" in wrong
+    omni("add", index, words)
+    cosines = omni("search", index, "a circle")[1]
+    code, out, note = omni("search", index, "a circle", "--rerank", 5)
+    assert code == 0 and out == cosines
+    assert "1 of 5 found have no image or audio" in note and "search in senses image audio" in note
+    code, out, note = omni(
+        "search", index, "a circle", "--rerank", 5, "--senses", "audio", "--where", "language=xx"
+    )
+    assert (code, out, note) == (0, [], "")
+
+
+def test_a_build_leaves_a_whole_index_or_none(omni, folder, tmp_path, monkeypatch) -> None:
+    index = tmp_path / "index"
+    assert omni("build", index, tmp_path / "nowhere")[0] == 2
+    read_one = reading._of_files
+
+    def interrupt(files: list[Path], errors: list[str]) -> object:
+        if "below" in str(files[0]):
+            raise KeyboardInterrupt
+        return read_one(files, errors)
+
+    monkeypatch.setattr(reading, "_of_files", interrupt)
+    code, out, said = omni("build", index, folder)
+    assert (code, out) == (130, []) and said.endswith("interrupted: no index is left behind\n")
+    assert [*index.iterdir()] == []
+    monkeypatch.undo()
+    assert omni("build", index, folder)[1] == ["4 added, 4 items, 12 vectors"]
+    before = Index.open(index)
+    monkeypatch.setattr(reading, "_of_files", interrupt)
+    Image.new("RGB", (32, 32), "blue").save(folder / "above.png")
+    code, out, said = omni("add", index, folder)
+    assert code == 130 and said.endswith("interrupted: the index is as it was\n")
+    assert len(before) == len(Index.open(index)) == 4
+
+
+def test_names_that_are_no_utf8_are_kept_and_found(omni, folder, tmp_path) -> None:
+    index, name = tmp_path / "index", os.fsdecode(b"caf\xe9")
+    (folder / "thing-0.png").rename(folder / f"{name}.png")
+    (folder / "thing-0.txt").rename(folder / f"{name}.txt")
+    code, out, wrong = omni("build", index, folder)
+    assert code == 2 and wrong.count("\n") == 1 and "broken.png" in wrong
+    assert out == ["5 added, 5 items, 12 vectors"]
+    words = ("--senses", "image", "-k", 3, "--rerank", 3)
+    code, out, wrong = omni("search", index, folder / f"{name}.png", *words)
+    hits = [json.loads(line) for line in out]
+    assert (code, wrong, len(hits)) == (0, "", 3)
+    (hit,) = (hit for hit in hits if "caf" in hit["name"])
+    assert hit["name"] == rf"{folder}/caf\udce9" and hit["meta"]["image"].endswith(r"\udce9.png")
+    assert omni("search", index, "red circle", "--rerank", 3, "--senses", "image")[2] == ""
+    assert omni("delete", index, folder / name)[1] == ["1 deleted, 4 left"]
+
+
+def test_files_that_are_passed_over_are_counted(omni, folder, tmp_path) -> None:
+    for name in ("a.heic", "b.HEIC", "c.pdf"):
+        (folder / name).touch()
+    said = omni("build", tmp_path / "index", folder)[2]
+    assert f"{folder}: 3 files passed over: 2 x .heic, 1 x .pdf" in said
 
 
 def test_what_cannot_be_done_is_one_line(omni, folder, tmp_path) -> None:
