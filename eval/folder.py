@@ -104,7 +104,7 @@ class Folder(Classes):
 def find(split: Path) -> dict[str, list[Path]]:
     """The files of every class of a split, however deep; those of `is_litter` do not count."""
     found = {}
-    for place in sorted(p for p in split.iterdir() if p.is_dir() and not is_litter(p.name)):
+    for place in sorted(p for p in split.glob("*") if p.is_dir() and not is_litter(p.name)):
         files = sorted(folder / name for folder, names in walk_files(place) for name in names)
         if not files:
             raise ValueError(f"{place}: a class must hold a file at least, this one is empty")
