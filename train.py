@@ -38,6 +38,7 @@ from omni.pipeline.loader import Loader
 from omni.presets import PRESETS
 from omni.pretrained import build
 from omni.preview import write_preview
+from omni.training import learnable
 from omni.training.contrast import MEMORY_FROM
 from omni.training.evaluation import evaluate
 from omni.training.log import Log
@@ -58,6 +59,7 @@ from omni.training.state import State
 from omni.training.step import Step
 from omni.training.stop import Stop
 from omni.training.store import Lock, Store
+from omni.validation import validate
 
 PREEMPTED = 75  # exit status (EX_TEMPFAIL) of a run that was told to stop, and can go on
 
@@ -82,6 +84,7 @@ def train(config: Config, run: Path, resume: bool = False, changed: bool = False
     `changed`: go on although config, tokenizer or data are not what they were. Returns whether the
     run is finished: False when it was told to stop. Raises `ValueError` for what cannot be done.
     """
+    validate(config)
     c = config.train
     torch.set_num_threads(1 if c.deterministic else c.threads or pick_threads())
     torch.use_deterministic_algorithms(c.deterministic)
@@ -133,6 +136,10 @@ class Training:
             self.tokenizer = Tokenizer.load(folder / "tokenizer.json")
         else:
             self.tokenizer = self.loader.make_tokenizer(self.config.model.text)
+        where, loader = ", ".join(self.config.data.path), self.loader
+        line = learnable.check(self.config.loss, loader.masks, loader.has_answers, where)
+        if line and self.parallel.first:
+            print(line)
         self.state = State(self.config, self.tokenizer, self.parallel, fresh=folder is None)
         if self.parallel.first:
             self.store.check_room(self.state.num_bytes)
@@ -212,7 +219,8 @@ class Training:
         step = Step(*inputs)
         losses = step.backward()
         parts = parallel.norms(by_part(state.network.named_parameters()))
-        told = dict(zip(losses, torch.stack([*losses.values()]).tolist(), strict=True))
+        values = torch.stack([*losses.values()]).tolist() if losses else []
+        told = dict(zip(losses, values, strict=True))
         norm, rate = math.hypot(*parts.values()), learning_rate(state.step, c.lr, c.warmup, c.steps)
         verdict = self.recorder.judge(state.step + 1, told, norm, parts, self._names(step))
         if verdict is Verdict.ACCEPT:

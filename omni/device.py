@@ -8,10 +8,15 @@ PRECISIONS = ("bf16", "fp32")
 
 
 def pick_device(name: str) -> torch.device:
-    """A device by name; "auto" is the GPU if there is one."""
-    return torch.device(
-        ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    )
+    """A device by name; "auto" is the GPU if there is one. Raises `ValueError` for another."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.mps.is_available())}
+    kind, _, index = name.partition(":")
+    if not (index or "0").isdecimal() or int(index or 0) >= count.get(kind, 0):
+        there = ", ".join(kind for kind in count if count[kind])
+        raise ValueError(f"device must be auto or one that there is ({there}), got {name!r}")
+    return torch.device(name)
 
 
 def pick_threads() -> int:

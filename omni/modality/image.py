@@ -23,6 +23,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from omni.batch import Tokens
 from omni.config import ImageConfig
+from omni.modality.encoder import one_line
 from omni.nn.draws import Draws, Purpose
 from omni.nn.transformer import Gist, Projection
 
@@ -246,8 +247,3 @@ def read_weights(path: str) -> dict[str, Tensor]:
         raise ValueError(
             f"model.image.pretrained: {path} is no file of safetensors: {error}"
         ) from error
-
-
-def one_line(error: Exception) -> str:
-    """The first line of what an error says."""
-    return (str(error) or type(error).__name__).strip().splitlines()[0]

@@ -16,10 +16,10 @@ from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoConfig, AutoModel
 
 from omni.batch import Tokens
 from omni.config import TextConfig
+from omni.modality.encoder import build_encoder, make_settings, probe
 from omni.nn.attention import KeyValue
 from omni.nn.position import sequence
 from omni.nn.transformer import Block, residual
@@ -233,6 +233,8 @@ def rename(token: str, taken: list[str]) -> str:
 class TextEncoder(nn.Module):
     """Any encoder that transformers can build from a model type, over tokens and runs of tokens.
 
+    Raises `ValueError` for a type that there is not, or that does not read embeddings (`probe`).
+
     Each token's embedding is joined by those of the two to four last tokens, hashed into one
     table (as the bytes of BLT, arXiv:2412.09871, section 3.2.1): a word of many tokens then has a
     row of its own, and is learned about as fast as a class by a classifier.
@@ -242,10 +244,11 @@ class TextEncoder(nn.Module):
 
     def __init__(self, config: TextConfig, vocab_size: int, width: int, num_heads: int) -> None:
         super().__init__()
-        settings = AutoConfig.for_model(
+        settings = make_settings(
             config.encoder,
             vocab_size=vocab_size,
             hidden_size=width,
+            embedding_size=width,  # of ELECTRA and ALBERT
             num_hidden_layers=config.depth,
             num_attention_heads=num_heads,
             intermediate_size=2 * width,
@@ -256,7 +259,8 @@ class TextEncoder(nn.Module):
             sep_token_id=END,
         )
         # Short sequences: plain attention, as in omni.nn.attention.
-        self.encoder = AutoModel.from_config(settings, attn_implementation="eager")
+        self.encoder = build_encoder(settings)
+        probe(self.encoder, config.encoder, config.max_tokens)
         self.ngrams = nn.Embedding(config.ngrams, width)
         self.blank = nn.Parameter(torch.zeros(width))
         self.vocab_size = vocab_size

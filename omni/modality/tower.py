@@ -29,6 +29,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from omni.batch import Tokens
 from omni.config import AudioConfig, TextConfig
 from omni.modality.audio import LogMel, frame_mask
+from omni.modality.encoder import build_encoder, encoder_of, probe
 from omni.modality.text import END, PAD, SPECIAL, TextEncoder, Tokenizer
 from omni.nn.lengths import by_length
 from omni.nn.transformer import Gist, Projection
@@ -37,8 +38,6 @@ MARKS = "▁Ġ"
 """with which a token begins that begins a word; in WordPiece ## begins one that does not"""
 ALPHABET, LONGEST = 4096, 16
 """rows for letters, which share them by their digest; letters of a token that are read"""
-SEEN = 1e-4
-"""of what an encoder makes of a text, the most by which its padding may change it: rounding"""
 BEGINS = 1
 """the row that stands before the letters of a token with which a word begins"""
 
@@ -271,52 +270,6 @@ class AudioTower(nn.Module):
         for layer in encoder.layers:
             x = layer(x, mask[:, None, None])
         return Tokens(self.project(encoder.layer_norm(x)), mask)
-
-
-def build_encoder(settings: PreTrainedConfig) -> Any:
-    """An encoder of texts by its settings. Raises `ValueError` where there is none."""
-    try:
-        return encoder_of(AutoModel.from_config(settings, attn_implementation="eager"))
-    except Exception as error:  # of many kinds, as its models are many
-        raise _refusal(settings.model_type, error) from error
-
-
-def encoder_of(model: Any) -> Any:
-    """The model, or the half of it that reads, as T5 has."""
-    return model.get_encoder() if model.config.is_encoder_decoder else model
-
-
-def probe(encoder: Any, kind: str) -> int:
-    """Width of what an encoder makes of embeddings, two texts of unequal length.
-
-    Raises `ValueError` for one that takes none, makes no token of each, or lets the padding of a
-    text change it.
-    """
-    ids = torch.full((2, 8), END)
-    mask = torch.ones_like(ids, dtype=torch.bool)
-    mask[1, 5:] = False
-    encoder.eval()
-    try:
-        with torch.no_grad():
-            x = encoder.get_input_embeddings()(ids)
-            padded = encoder(inputs_embeds=x, attention_mask=mask).last_hidden_state
-            short = encoder(inputs_embeds=x[1:, :5], attention_mask=mask[1:, :5]).last_hidden_state
-    except Exception as error:  # of many kinds, as above
-        raise _refusal(kind, error) from error
-    encoder.train()
-    if padded.shape[:2] != ids.shape:
-        raise _refusal(kind, f"it makes {padded.shape[1]} tokens of {ids.shape[1]}")
-    if (worst := float((padded[1, :5] - short[0]).abs().max())) > SEEN:
-        raise _refusal(kind, f"the padding of a text changes it, by {worst:.1g}")
-    return padded.shape[2]
-
-
-def _refusal(kind: str, reason: Exception | str) -> ValueError:
-    first = (str(reason) or type(reason).__name__).strip().splitlines()[0]
-    return ValueError(
-        f"model.text.encoder must be an encoder of transformers that reads embeddings and heeds a "
-        f"mask, got {kind!r}: {first}"
-    )
 
 
 def read_settings(settings: str, **changes: int) -> PreTrainedConfig:

@@ -111,6 +111,15 @@ class Loader:
                 texts += sample.answers
         return texts, languages
 
+    @property
+    def masks(self) -> set[int]:
+        """The sets of modalities that the samples of the run have."""
+        return {mask for order in self.plan.blend.orders for mask in order.masks}
+
+    def has_answers(self) -> bool:
+        """Whether there are questions with answers among the first texts."""
+        return any(sample.answers for data in self.datasets for sample in read_texts(data))
+
     def examples(self, count: int, sample_rate: int) -> list[Sample]:
         """At most `count` samples of the first data set that have all senses, spread evenly.
 

@@ -112,6 +112,8 @@ class Step:
         self.parallel.reduce(self.module.parameters())
         self.statistics.mean(len(self.spans) * self.parallel.world)
         names = sorted(losses[0])
+        if not names:  # a step of samples that have nothing to compare or to make
+            return {}
         parts = [torch.stack([own[name].detach() for name in names]) for own in losses]
         return dict(zip(names, self.parallel.sum(parts), strict=True))
 
