@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from omni.items import Audio
+from omni.items import Audio, to_sound
 from omni.modality.audio import to_int16
 from omni.modality.image import fit
-from omni.pipeline.decode import audio_info, decode_audio, decode_image
+from omni.pipeline.decode import read_audio, read_image
 from omni.serve.process import LostError, Process
 
 COUNT = 2
@@ -81,12 +81,13 @@ def open_decoder(memory: int) -> tuple[None, Callable[[tuple[str, bytes, int]], 
 
 def _picture(data: bytes, size: int) -> Image.Image:
     """Fitted already: what does so again changes nothing."""
-    return Image.fromarray(fit(decode_image(data), size).permute(1, 2, 0).numpy())
+    return Image.fromarray(fit(read_image(data), size).permute(1, 2, 0).numpy())
 
 
 def _sound(data: bytes, target: int) -> Audio:
     """At the rate of the model, and rounded as it would do."""
-    frames, rate, _ = audio_info(data)
-    if frames > MAX_SECONDS * rate:
-        raise ValueError(f"recording has {frames / rate:.0f} seconds, allowed are {MAX_SECONDS}")
-    return to_sound(to_int16(*decode_audio(data), target), target)
+    samples, rate = read_audio(data)
+    if len(samples) > MAX_SECONDS * rate:
+        seconds = len(samples) / rate
+        raise ValueError(f"recording has {seconds:.0f} seconds, allowed are {MAX_SECONDS}")
+    return to_sound(to_int16(samples, rate, target), target)
