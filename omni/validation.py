@@ -152,6 +152,7 @@ RULES: dict[str, Rule] = {
     "data.streams": whole(1),
     "data.workers": whole(0, 1024),
     "data.max_bad": SHARE,
+    "data.damaged": text(r"absent|drop", "absent or drop"),
     "data.foreign": SHARE,
     "data.translated": SHARE,
     "data.languages": several(text(r"[^\s<>]+", ""), "codes of languages, such as en"),

@@ -61,6 +61,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "data.streams": (0, *NOT_WHOLE),
     "data.workers": (2000, *NOT_WHOLE),
     "data.max_bad": NOT_A_SHARE,
+    "data.damaged": ("", "keep", True, None),
     "data.foreign": NOT_A_SHARE,
     "data.translated": NOT_A_SHARE,
     "data.languages": ("en", ("",), ("<en>",), (1,)),
