@@ -33,6 +33,7 @@ from omni.batch import Batch
 from omni.config import Config
 from omni.device import autocast, describe, pick_device, pick_dtype, pick_threads
 from omni.interface import Omni
+from omni.learned import KEY, Learned
 from omni.modality.text import Tokenizer
 from omni.pipeline.loader import Loader
 from omni.presets import PRESETS
@@ -137,7 +138,8 @@ class Training:
         else:
             self.tokenizer = self.loader.make_tokenizer(self.config.model.text)
         where, loader = ", ".join(self.config.data.path), self.loader
-        line = learnable.check(self.config.loss, loader.masks, loader.has_answers, where)
+        learned, line = learnable.check(self.config.loss, loader.masks, loader.has_answers, where)
+        self.learned = Learned.of(learned, *loader.written)
         if line and self.parallel.first:
             print(line)
         self.state = State(self.config, self.tokenizer, self.parallel, fresh=folder is None)
@@ -274,7 +276,7 @@ class Training:
             ),
         }
         facts = {"threads": torch.get_num_threads(), "mesh": self.parallel.sizes}
-        facts |= {"accumulate": config.train.accumulate}
+        facts |= {"accumulate": config.train.accumulate, KEY: self.learned.to_json()}
         pieces, weights = state.pieces(), state.weights()
         if not self.parallel.first:  # what is whole is written once
             weights, documents, facts = {}, {}, {}

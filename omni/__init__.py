@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from omni.interface import Omni, load
-    from omni.items import Audio, Item, Video, read
+    from omni.items import Audio, Item, Text, Video, read
     from omni.keep import Keep
 
-__all__ = ["Audio", "Item", "Keep", "Omni", "Video", "load", "read"]
+__all__ = ["Audio", "Item", "Keep", "Omni", "Text", "Video", "load", "read"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor
 from omni.batch import SENSES, Sample, Tokens
 from omni.config import Config
 from omni.device import autocast, pick_device
-from omni.items import Item, num_frames, to_sample
+from omni.items import Item, num_frames, resolve, to_sample
 from omni.modality.text import Tokenizer
 from omni.network import Fused, Network
 from omni.pipeline.collate import collate
@@ -57,6 +57,8 @@ class Encoding:
     Attributes:
         spread: runs a function on each of the batches, in their order: `map`, or another that
             deals them out to several processes.
+        reads_files: whether paths are read, and a text that is the name of a file is refused; off
+            where texts come from elsewhere, who must not learn which files there are.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Encoding:
         self.network = network.to(self.device).eval()
         self.tokenizer, self.config = tokenizer, config
         self.spread: Callable[[Callable, Sequence], Iterable] = map
+        self.reads_files = True
 
     def _half(self) -> torch.autocast:
         """What the decoders run in: the precision of the training."""
@@ -133,11 +136,16 @@ class Encoding:
             return self.network.encode_windows(part, count)
         return self.network.encode(modality, part)
 
-    def _samples(self, items: Item | list[Item]) -> list[Sample]:
+    def _items(self, items: Item | list[Item]) -> list[Item]:
+        """Return one item or several as a list, their files read."""
         if isinstance(items, list) and not items:
             raise ValueError("items must not be an empty list")
-        rate = self.config.model.audio.sample_rate
         several = items if isinstance(items, list) else [items]
+        return [resolve(item) for item in several] if self.reads_files else several
+
+    def _samples(self, items: Item | list[Item]) -> list[Sample]:
+        rate = self.config.model.audio.sample_rate
+        several = self._items(items)
         return [self._heard(to_sample(item, rate)) for item in several]
 
     def _heard(self, sample: Sample) -> Sample:

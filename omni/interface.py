@@ -23,6 +23,7 @@ from omni.encoding import Encoding
 from omni.items import Audio, Item
 from omni.keep import Keep
 from omni.known import WEIGHT, Known
+from omni.learned import Learned
 from omni.modality.image import to_pil
 from omni.modality.text import Tokenizer
 from omni.modality.tower import TextTower
@@ -44,8 +45,11 @@ def load(
 
     `vocoder`: a SpeechT5HifiGan by folder or hub name, which makes sound in place of Griffin-Lim.
     """
-    found = pretrained.load(name or default())
-    return Omni(*found, device, Vocoder(vocoder, found[0].config.audio) if vocoder else None)
+    folder = pretrained.find(name or default())
+    network, tokenizer, config = pretrained.load(folder)
+    learned = Learned.load(folder / pretrained.WEIGHTS)
+    speaker = Vocoder(vocoder, network.config.audio) if vocoder else None
+    return Omni(network, tokenizer, config, device, speaker, learned)
 
 
 def default() -> str:
@@ -65,8 +69,10 @@ class Omni(Encoding):
         config: Config,
         device: str = "auto",
         vocoder: Vocoder | None = None,
+        learned: Learned | None = None,
     ) -> None:
         super().__init__(network, tokenizer, config, device)
+        self.learned = learned or Learned()
         self.vocoder = vocoder and vocoder.to(self.device)
         self.invert: Callable[[Tensor], Tensor] = self.vocoder or network.log_mel.invert
 
@@ -224,6 +230,9 @@ class Omni(Encoding):
         silent = {i for i, piece in enumerate(flat) if chunks.is_silent(piece)}
         seeds = chunks.seeds(pieces, seed * 1_000_003)
         code = self.tokenizer.language(language)
+        self.learned.check_makes(to)
+        if to == "text":
+            self.learned.check_language(language)
         given = None if keep is None else parts.given(keep, to, self.network)
 
         def write(fused: Fused, indices: list[int]) -> list[str]:
@@ -261,8 +270,10 @@ class Omni(Encoding):
         """The answer to the question that each item holds as its text, such as (picture, "why?").
 
         What `generate` writes, or the likeliest of some `choices` (`omni.generate.choose`). Raises
-        `ValueError` for an item that asks nothing, and for no choices.
+        `ValueError` for an item that asks nothing, for no choices, and where the model never
+        learned answers.
         """
+        self.learned.check_answers()
         samples, code = self._samples(items), self.tokenizer.language(language)
         if any(sample.text is None for sample in samples):
             raise ValueError("an item must hold a text, the question, to be answered; one does not")
@@ -290,7 +301,7 @@ class Omni(Encoding):
 
     def _pieces(self, items: Item | list[Item], to: str) -> list[list[Item]]:
         """Each item as it is, or in pieces where it is too long to be written down or spoken."""
-        several = items if isinstance(items, list) else [items]
+        several = self._items(items)
         return [chunks.split(item, to, self.config.model, self.tokenizer) for item in several]
 
 

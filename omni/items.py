@@ -71,8 +71,14 @@ class Video:
     audio: Audio | None = None
 
 
-Item = str | Image.Image | Audio | Video | Sequence["str | Image.Image | Audio | Video"]
-"""a text, a picture, a sound, a video, or a tuple of these: one query of several senses"""
+class Text(str):
+    """A text, though there is a file of that name."""
+
+
+Item = (
+    str | Path | Image.Image | Audio | Video | Sequence["str | Path | Image.Image | Audio | Video"]
+)
+"""a text, a file, a picture, a sound, a video, or a tuple of these: one query of several"""
 
 
 def read(path: str | Path) -> str | Image.Image | Audio | Video:
@@ -133,7 +139,7 @@ def read_argument(argument: str, as_text: bool = False) -> str | Image.Image | A
             raise ValueError(f"{error} (with --text it is taken for a text)") from error
     if not is_text(argument):
         raise ValueError(f"{to_text(argument)}: a text must be UTF-8, and there is no such file")
-    return argument
+    return Text(argument)
 
 
 def is_path(argument: str) -> bool:
@@ -170,6 +176,23 @@ def passed_over(folder: str | Path) -> str:
     others = [name.suffix.lower() or name.name for name in names if not is_file_name(name.name)]
     counts = [f"{count} x {ending}" for ending, count in Counter(others).most_common(5)]
     return f"{folder}: {len(others)} files passed over: {', '.join(counts)}" if others else ""
+
+
+def resolve(item: Item) -> Item:
+    """Return an item with files read where it has paths.
+
+    Raises `ValueError` for a text that is the name of a file: it hardly means its letters.
+    """
+    if isinstance(item, Path):
+        return read(item)
+    if isinstance(item, list | tuple):
+        return tuple(resolve(part) for part in item)  # type: ignore[arg-type]
+    if type(item) is str and is_file_name(item) and os.path.isfile(item):
+        raise ValueError(
+            f"{item!r} is a file: give omni.read({item!r}) for what it holds, or "
+            f"omni.Text({item!r}) for these letters"
+        )
+    return item
 
 
 def to_sample(item: Item, sample_rate: int) -> Sample:
@@ -209,4 +232,4 @@ def _senses(value: Any, sample_rate: int) -> Iterator[tuple[str, Any]]:
             yield from _senses(value.audio, sample_rate)
     else:
         kind = type(value).__name__
-        raise ValueError(f"an item must be str, PIL.Image, Audio or Video, got {kind}")
+        raise ValueError(f"an item must be str, Path, PIL.Image, Audio or Video, got {kind}")

@@ -14,7 +14,8 @@ from omni.config import Config
 from omni.modality.text import Tokenizer
 from omni.network import Network
 
-FILES = ("config.json", "tokenizer.json", "model.safetensors")
+WEIGHTS = "model.safetensors"
+FILES = ("config.json", "tokenizer.json", WEIGHTS)
 
 
 def save(folder: Path, config: Config, tokenizer: Tokenizer, weights: dict[str, Tensor]) -> None:

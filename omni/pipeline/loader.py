@@ -4,6 +4,7 @@ import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,23 @@ class Loader:
         """The sets of modalities that the samples of the run have."""
         return {mask for order in self.plan.blend.orders for mask in order.masks}
 
+    @cached_property
+    def written(self) -> tuple[bool, set[str]]:
+        """Whether there are questions with answers, and the languages that texts are taken in."""
+        has_answers, languages = False, set[str]()
+        translates = self.config.foreign > 0 or self.config.translated > 0
+        for dataset in self.datasets:
+            for sample in read_texts(dataset):
+                has_answers |= bool(sample.answers)
+                languages.add(sample.language)
+                if translates:
+                    allowed = self.config.languages or sample.texts.keys()
+                    languages |= sample.texts.keys() & {*allowed}
+        return has_answers, languages
+
     def has_answers(self) -> bool:
         """Whether there are questions with answers among the first texts."""
-        return any(sample.answers for data in self.datasets for sample in read_texts(data))
+        return self.written[0]
 
     def examples(self, count: int, sample_rate: int) -> list[Sample]:
         """At most `count` samples of the first data set that have all senses, spread evenly.

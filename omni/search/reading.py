@@ -10,7 +10,7 @@ import numpy as np
 
 from omni.batch import Sample
 from omni.interface import Omni
-from omni.items import Item, Video, read, to_picture, to_sound
+from omni.items import Item, Text, Video, read, to_picture, to_sound
 from omni.names import to_text
 from omni.pipeline.files import walk_files
 from omni.pipeline.formats import FORMATS
@@ -104,7 +104,7 @@ def _of_sample(sample: Sample) -> tuple[dict[str, Item], dict[str, Any]]:
     # Half of a surrogate pair, which json can hold, no database takes.
     meta: dict[str, Any] = {k: to_text(v) if isinstance(v, str) else v for k, v in plain.items()}
     if sample.text:
-        items["text"] = sample.text
+        items["text"] = Text(sample.text)
         meta |= {"text": sample.text[:SHOWN], "language": to_text(sample.language)}
     return items, meta
 

@@ -65,6 +65,7 @@ def open_model(
     """
     Path("/proc/self/comm").write_text("omni-model", encoding="ascii")  # as top shows it
     model = load(name, device)
+    model.reads_files = False  # clients must not learn which files there are
     index = folder and Index.open(folder, digest(name))
     verbs: dict[str, Callable] = {
         "embed": lambda items: [*model.embed(items).numpy()],

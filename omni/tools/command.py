@@ -26,6 +26,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"omni mcp needs: pip install -e '.[mcp]' ({error})") from error
     name = digest(arguments.model or default())
     index = open_index(arguments.index, name) if arguments.index else None
-    server = make_server(Abilities(load(arguments.model, arguments.device), index))
+    model = load(arguments.model, arguments.device)
+    model.reads_files = False  # the assistant must not learn which files there are
+    server = make_server(Abilities(model, index))
     end_at_once("omni mcp")  # a thread waits for the next line of standard input
     server.run()

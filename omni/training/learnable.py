@@ -53,8 +53,11 @@ def missing(
 
 def check(
     loss: LossConfig, masks: Iterable[int], has_answers: Callable[[], bool], where: str
-) -> str:
-    """A line on what is not learned, or nothing. Raises `ValueError` where nothing is learned."""
+) -> tuple[list[str], str]:
+    """Return what is learned, and a line on what is not, or nothing.
+
+    Raises `ValueError` where nothing is learned.
+    """
     masks = {*masks}
     learned, lacking = missing(loss, masks, has_answers)
     found = ", ".join(sorted("+".join(senses_of(mask)) for mask in masks))
@@ -69,4 +72,4 @@ def check(
         pair = {*name.removeprefix("loss.contrastive of ").split("+")}
         if len(pair) == 2 and not any(pair <= {*senses_of(mask)} for mask in masks):
             told.append(f"{name}: no sample has both, so only samples of one concept are compared")
-    return "\n".join(told)
+    return learned, "\n".join(told)

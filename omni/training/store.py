@@ -23,6 +23,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from omni.learned import KEY
 from omni.training import manifest
 from omni.training.manifest import DOCUMENTS, MANIFEST, WEIGHTS, list_checkpoints, seal
 from omni.training.pieces import Piece, write_pieces
@@ -128,7 +129,8 @@ class Store:
             if self.rank:
                 _write_bytes(partial / f"{own}.json", json.dumps(seal(partial / own)).encode())
                 return
-            save_file(weights, partial / WEIGHTS)
+            learned = facts.pop(KEY, None)
+            save_file(weights, partial / WEIGHTS, learned and {KEY: learned})
             _sync(partial / WEIGHTS)
             for document, text in documents.items():
                 _write_bytes(partial / document, text.encode())

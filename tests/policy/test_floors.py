@@ -19,6 +19,7 @@ FLOORS = [
         "omni.items",
         "omni.keep",
         "omni.known",
+        "omni.learned",
         "omni.lora",
         "omni.pretrained",
         "omni.presets",

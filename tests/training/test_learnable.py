@@ -53,12 +53,12 @@ def test_one_modality_alone_is_refused_with_what_it_lacks(modality: str) -> None
 
 
 def test_what_is_not_learned_is_told() -> None:
-    none = check(ALL, [mask_of("image+audio+text"), mask_of("text")], lambda: False, "x")
+    _, none = check(ALL, [mask_of("image+audio+text"), mask_of("text")], lambda: False, "x")
     assert none == ""
-    told = check(ALL, [mask_of("image+text")], lambda: False, "x")
+    _, told = check(ALL, [mask_of("image+text")], lambda: False, "x")
     assert "not learned of x, whose samples have image+text: " in told
     assert "loss.audio_flow needs audio beside another modality" in told
-    told = check(LossConfig(pairs=("image+text",)), [1, 4], lambda: False, "x")
+    _, told = check(LossConfig(pairs=("image+text",)), [1, 4], lambda: False, "x")
     assert "loss.contrastive of image+text: no sample has both" in told
     with pytest.raises(ValueError, match=r"loss.within needs another objective beside it"):
         within = LossConfig(contrastive=0, joint=0, next_token=0, image_flow=0, audio_flow=0)
