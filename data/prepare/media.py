@@ -1,7 +1,8 @@
 """Media as a corpus has them to members of a shard: resized and resampled once, here.
 
-Pictures become JPEG, sound becomes mono FLAC or 16-bit PCM. A JPEG that is small enough already,
-and not turned by its EXIF tag, stays as it is: encoding it again would only lose.
+What is read is what `omni.read` reads (`FORMATS`), by the same decoders. Pictures become JPEG,
+sound becomes mono FLAC or 16-bit PCM. A JPEG that is small enough already, and not turned by its
+EXIF tag, stays as it is: encoding it again would only lose.
 """
 
 import io
@@ -13,23 +14,18 @@ import simplejpeg
 import soundfile
 import torch
 from jaxtyping import Int16
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from omni.modality.audio import to_int16
-from omni.pipeline.decode import check_rate, decode_audio, decode_image
-from omni.pipeline.formats import MAX_AUDIO_VALUES, MAX_MEMBER_BYTES, MAX_PIXELS
+from omni.pipeline.decode import check_rate, read_audio, read_image
+from omni.pipeline.formats import MAX_AUDIO_VALUES, MAX_MEMBER_BYTES, endings
+from omni.pipeline.video import find_demuxer
 
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
-SOUND_SUFFIXES = ("wav", "flac", "opus", "ogg", "oga", "mp3", "aif", "aiff")
-SLOTS = {suffix: "image" for suffix in IMAGE_SUFFIXES}
-SLOTS |= {suffix: "audio" for suffix in SOUND_SUFFIXES}
+SLOTS = dict.fromkeys(endings("image"), "image") | dict.fromkeys(endings("audio"), "audio")
 SLOTS |= {"txt": "text", "text": "text", "caption": "text", "transcript": "text", "json": "json"}
 SLOTS |= {"cls": "class"}
 """the part of a sample that a file is, by the end of its name; a class is one word for the meta"""
-RARE = ("BMP", "GIF", "TIFF", "PPM")
-"""formats of PIL that a shard has no place for: they become PNG first"""
-PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
 @dataclass(frozen=True)
@@ -73,16 +69,16 @@ def read(source: Path | bytes) -> bytes:
 
 def encode_image(data: bytes, form: Form) -> tuple[str, bytes]:
     """Extension and bytes of a picture. Raises `ValueError` for one that cannot be decoded."""
-    kind = _image_kind(data)
-    if not kind:
-        kind, data = "png", _as_png(data)
-    pixels = decode_image(data)
+    kind, pixels = _image_kind(data), read_image(data)
     height, width = pixels.shape[1:]
     scale = form.size / min(height, width)
     upright = kind == "jpg" and b"Exif\0\0" not in data[:65_536]
-    if form.keep_originals or (upright and scale >= 1):
+    if kind and (form.keep_originals or (upright and scale >= 1)):
         return kind, data
     array = pixels.permute(1, 2, 0).contiguous().numpy()
+    if form.keep_originals:  # of a format that a shard has no place for
+        Image.fromarray(array).save(png := io.BytesIO(), "PNG")
+        return "png", png.getvalue()
     if scale < 1:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         array = np.array(Image.fromarray(array).resize(size, Image.Resampling.BICUBIC))
@@ -98,23 +94,6 @@ def _image_kind(data: bytes) -> str:
     return "webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else ""
 
 
-def _as_png(data: bytes) -> bytes:
-    """The first frame of a picture in one of the rare formats."""
-    try:
-        with Image.open(io.BytesIO(data), formats=RARE) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(
-                    f"picture has {image.width}x{image.height} pixels, allowed are {MAX_PIXELS}"
-                )
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode not in PNG_MODES:
-                upright = upright.convert("RGB")
-            upright.save(png := io.BytesIO(), "PNG")
-            return png.getvalue()
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(f"no picture that can be read: {error}") from error
-
-
 def encode_audio(
     source: Path | bytes, start: float | None, stop: float | None, form: Form
 ) -> tuple[str, bytes]:
@@ -124,12 +103,12 @@ def encode_audio(
     """
     if start is None and stop is None:
         data = read(source)
-        samples, rate = decode_audio(data)
+        samples, rate = read_audio(data)
         kind = _sound_kind(data)
         if form.keep_originals and kind:
             return kind, data
         if rate != form.sample_rate:
-            samples = to_int16(samples.float() / 32767, rate, form.sample_rate)
+            samples = to_int16(samples.float() / 32768, rate, form.sample_rate)
     else:  # what is cut is written anew in any case
         samples = _cut(source, start, stop, form.sample_rate)
     file = io.BytesIO()
@@ -139,6 +118,8 @@ def encode_audio(
 
 def _sound_kind(data: bytes) -> str:
     """The extension by what the bytes begin with; empty for what a shard has no place for."""
+    if find_demuxer(data):
+        return ""
     if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
         return "wav"
     if data[:4] == b"fLaC":
@@ -152,15 +133,18 @@ def _sound_kind(data: bytes) -> str:
 def _cut(
     source: Path | bytes, start: float | None, stop: float | None, target: int
 ) -> Int16[Tensor, "S"]:
-    """Mono samples of a part of a recording, of which no more than that part is read."""
+    """Mono samples of a part of a recording, of which no more than that part is read.
+
+    What only FFmpeg reads is decoded whole before it is cut.
+    """
+    if find_demuxer(_beginning(source)):
+        samples, rate = read_audio(read(source))
+        first, last = _span(start, stop, len(samples), rate)
+        return to_int16(samples[first:last].float() / 32768, rate, target)
     try:
         with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as f:
             check_rate(rate := f.samplerate)
-            first = round((start or 0) * rate)
-            last = f.frames if stop is None else min(round(stop * rate), f.frames)
-            if not 0 <= first < last:
-                seconds = f"{start} to {stop} of {f.frames / rate:.2f}"
-                raise ValueError(f"there is nothing to cut from seconds {seconds}")
+            first, last = _span(start, stop, f.frames, rate)
             if (last - first) * f.channels > MAX_AUDIO_VALUES:
                 raise ValueError(f"{last - first} samples, allowed are {MAX_AUDIO_VALUES} values")
             f.seek(first)
@@ -172,3 +156,23 @@ def _cut(
     if len(values) < last - first:
         raise ValueError(f"truncated: {last - first} samples claimed, {len(values)} there")
     return to_int16(torch.from_numpy(values.mean(1)), rate, target)
+
+
+def _span(start: float | None, stop: float | None, frames: int, rate: int) -> tuple[int, int]:
+    """The first sample of a part and the one after its last. Raises `ValueError` for none."""
+    first = round((start or 0) * rate)
+    last = frames if stop is None else min(round(stop * rate), frames)
+    if not 0 <= first < last:
+        seconds = f"{start} to {stop} of {frames / rate:.2f}"
+        raise ValueError(f"there is nothing to cut from seconds {seconds}")
+    return first, last
+
+
+def _beginning(source: Path | bytes) -> bytes:
+    """The first bytes of a file; none where it is not there."""
+    if isinstance(source, bytes):
+        return source[:16]
+    if not source.is_file():
+        return b""
+    with source.open("rb") as file:
+        return file.read(16)

@@ -16,7 +16,7 @@ import soundfile
 
 from data.recipes import files
 from data.record import Record
-from omni.pipeline.formats import SOUNDS
+from omni.pipeline.formats import endings
 
 PAGE = "https://github.com/cdjkim/audiocaps"
 FIELDS = ("audiocap_id", "youtube_id", "start_time", "caption")
@@ -33,7 +33,8 @@ def _records(root: Path) -> Iterator[Record]:
     folder = root / "dataset" if (root / "dataset").is_dir() else root
     found = files.find(folder, {split: f"{split}.csv" for split in ("train", "val", "test")}, PAGE)
     audio = files.require(root / "audio", PAGE)
-    sounds = {p.stem: p for p in sorted(audio.rglob("*")) if p.suffix.lower()[1:] in SOUNDS}
+    known = endings("audio")
+    sounds = {p.stem: p for p in sorted(audio.rglob("*")) if p.suffix.lower()[1:] in known}
     for split, path in found.items():
         clips: dict[tuple[str, str], list[dict[str, str]]] = {}
         for row in files.rows(path, FIELDS, NUMBERS):

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ import simplejpeg
 import soundfile
 from PIL import Image
 
-from data.prepare.media import Form
+from data.prepare.media import SLOTS, Form
 from data.prepare.shard import convert
+from data.prepare.sources import open_source
 from data.record import Record, Rejection
-from omni.pipeline.formats import MAX_PIXELS
+from omni.pipeline.decode import decode_audio
+from omni.pipeline.formats import EXTENSIONS, MAX_PIXELS, endings
 from tests.data.corpora import RATES, picture, tone
 
 
@@ -139,7 +142,7 @@ def test_a_picture_is_refused_by_its_header_before_it_is_decoded():
     huge[18:26] = (6_000).to_bytes(4, "little") * 2
     found = convert("a", Record("a", image=bytes(huge)), Form())
     assert isinstance(found, Rejection)
-    assert str(MAX_PIXELS) in found.reason
+    assert str(MAX_PIXELS // 2) in found.reason
 
 
 def test_the_json_says_what_the_other_members_do_not():
@@ -153,3 +156,69 @@ def test_the_json_says_what_the_other_members_do_not():
     assert meta(language="de") == plain | {"language": "de"}
     assert meta(texts=("one", "two")) == plain | {"captions": ["one", "two"]}
     assert meta(meta={"n": 1, "v": 7, "captions": 3}) == plain | {"n": 1}
+
+
+IMAGES = {"jpg": "JPEG", "jpeg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "tif": "TIFF"}
+IMAGES |= {"pbm": "PPM", "pgm": "PPM"}
+"""what PIL calls the formats of endings that are not their names"""
+SOUNDS = {"opus": ("OGG", "OPUS"), "oga": ("OGG", "VORBIS"), "aif": ("AIFF", None)}
+SOUNDS |= {"aifc": ("AIFF", None)}
+"""the same of libsndfile"""
+MUXERS = {"m4a": ("ipod", "aac"), "aac": ("adts", "aac"), "wma": ("asf", "wmav2")}
+MUXERS |= {"weba": ("webm", "libopus"), "mka": ("matroska", "aac"), "amr": ("amr", "")}
+"""the same of FFmpeg, with a codec; of AMR it has no encoder"""
+
+
+def sound_file(ending: str) -> bytes:
+    """Half a second of a tone in the format of an ending."""
+    wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 48_000)
+    file = io.BytesIO()
+    if ending not in MUXERS:
+        kind, subtype = SOUNDS.get(ending, (ending.upper(), None))
+        soundfile.write(file, wave, 48_000, subtype, format=kind)
+        return file.getvalue()
+    av = pytest.importorskip("av")
+    muxer, codec = MUXERS[ending]
+    with av.open(file, "w", format=muxer) as container:
+        stream = container.add_stream(codec, rate=48_000, layout="mono")
+        stream.bit_rate = 64_000
+        samples = (wave * 32767).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate = 48_000
+        for part in (frame, None):
+            for packet in stream.encode(part):
+                container.mux(packet)
+    return file.getvalue()
+
+
+def test_pack_looks_for_the_endings_of_the_one_table_and_no_others():
+    media = {ending for ending, slot in SLOTS.items() if slot in ("image", "audio")}
+    assert media == {*endings("image", "audio")}
+
+
+@pytest.mark.parametrize("ending", endings("image"))
+def test_a_picture_of_any_format_that_is_read_is_packed(ending, tmp_path):
+    kind = IMAGES.get(ending, ending.upper())
+    (tmp_path / f"a.{ending}").write_bytes(picture(40, 30, kind))
+    (record,) = open_source(str(tmp_path), None, None)
+    packed = convert("a", record, Form())
+    assert simplejpeg.decode_jpeg_header(packed["jpg"])[:2] == (30, 40)
+    kept = convert("a", record, Form(keep_originals=True))
+    assert {*kept} <= {*EXTENSIONS}
+
+
+@pytest.mark.parametrize("ending", [e for e in endings("audio") if e != "amr"])
+def test_a_recording_of_any_format_that_is_read_is_packed(ending, tmp_path):
+    (tmp_path / f"a.{ending}").write_bytes(sound_file(ending))
+    (record,) = open_source(str(tmp_path), None, None)
+    packed = convert("a", record, Form())
+    samples, rate = soundfile.read(io.BytesIO(packed["flac"]))
+    assert rate == 16_000
+    assert 0.45 < len(samples) / rate < 0.6  # some codecs lose or add a frame
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), 16_000))
+    assert abs(int(spectrum.argmax()) - 440) <= 2
+    kept = convert("a", record, Form(keep_originals=True))
+    assert {*kept} <= {*EXTENSIONS}
+    decode_audio(next(iter(kept.values())))  # as training does
+    part = convert("a", replace(record, start=0.1, stop=0.3), Form())["flac"]
+    assert abs(len(soundfile.read(io.BytesIO(part))[0]) / 16_000 - 0.2) < 1e-3
