@@ -148,7 +148,9 @@ class Loader:
             row = dataset.shards[at].rows(ALL)[rank - ends[at] + dataset.shards[at].counts[ALL]]
             with suppress(SampleError):
                 members = reader.members(int(dataset.starts[at] + row))
-                found.append(decode_sample(*members, sample_rate, dataset.shards[at].name))
+                sample = decode_sample(*members, sample_rate, dataset.shards[at].name)
+                if len(sample.senses) == len(BITS):  # an old index counts empty files
+                    found.append(sample)
         reader.close()
         return found
 
