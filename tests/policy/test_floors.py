@@ -8,7 +8,15 @@ import pytest
 # The lowest floor first; a name stands for the module and all below it. A module may import from
 # lower floors, and from its own floor within its top-level package.
 FLOORS = [
-    ["omni.config", "omni.device", "omni.interrupt", "omni.journal", "omni.names", "omni.progress"],
+    [
+        "omni.config",
+        "omni.device",
+        "omni.interrupt",
+        "omni.journal",
+        "omni.names",
+        "omni.progress",
+        "omni.validation",
+    ],
     ["omni.batch"],
     ["omni.nn"],
     ["omni.objective", "omni.modality"],
@@ -40,7 +48,7 @@ STRANGERS = [{"omni.network", "omni.pipeline"}]  # of one floor, and still not t
 
 DISTRIBUTED = {"omni/training/parallel.py", "omni/training/slices.py", "eval/ranks.py"}
 OUTSIDE = {"timm": 2, "transformers": 3, "torchaudio": 2, "webdataset": 2}
-"""addresses of each: transformers reads (text), brings encoders (tower) and speaks (vocoder)"""
+"""addresses of each: transformers builds (encoder), brings weights (tower) and speaks (vocoder)"""
 
 
 def module_name(path: str) -> str:
