@@ -70,7 +70,11 @@ class Job:
         data = replace(config.data, batch_size=BATCH, extra_texts=8, workers=self.workers)
         usual: dict[str, Any] = {"steps": STEPS, "lr": 1e-3, "warmup": 2, "threads": 1}
         usual |= {"log_every": 1, "save_every": 7}
-        settings = replace(config.train, **(usual | self.settings))
+        given = {  # JSON has no tuples
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self.settings.items()
+        }
+        settings = replace(config.train, **(usual | given))
         # As batch norm does, matching sees one micro-batch.
         matching = config.loss.matching if self.encoder == NORMED else 0.0
         loss = replace(config.loss, matching=matching)
