@@ -23,8 +23,8 @@ WIDTH, HEIGHT = 220.0, 92.0
 
 def media(shown: Item, alt: str) -> str:
     """An item as HTML: a picture, a player, or the words themselves; `alt` says what it is."""
-    if isinstance(shown, str):
-        return f"<span>{escape(shown) or '(nothing)'}</span>"
+    if isinstance(shown, str | Path):
+        return f"<span>{escape(str(shown)) or '(nothing)'}</span>"
     if isinstance(shown, Audio):
         return sound(shown, alt)
     if isinstance(shown, PIL.Image.Image):

@@ -140,7 +140,7 @@ class Encoding:
         """Return one item or several as a list, their files read."""
         if isinstance(items, list) and not items:
             raise ValueError("items must not be an empty list")
-        several = items if isinstance(items, list) else [items]
+        several: list[Item] = [*items] if isinstance(items, list) else [items]
         return [resolve(item) for item in several] if self.reads_files else several
 
     def _samples(self, items: Item | list[Item]) -> list[Sample]:

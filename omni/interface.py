@@ -241,19 +241,10 @@ class Omni(Encoding):
             return [*map(self.tokenizer.decode, rows)]
 
         def make(fused: Fused, indices: list[int]) -> list[Any]:
-            generators = [torch.Generator().manual_seed(seeds[i]) for i in indices]
-            signals, frames = sampling.make(self.network, to, fused, generators, how)
-            if to == "image":
-                return [to_pil(pixels) for pixels in signals]
-            mels = [mel[:, :n] for mel, n in zip(signals, frames.tolist(), strict=True)]
-            rate = self.config.model.audio.sample_rate
-            sounds = [Audio(self.invert(mel).cpu().numpy(), rate) for mel in mels]
-            return sounds if keep is None else [parts.restore(sound, keep) for sound in sounds]
+            return self._make(to, fused, [seeds[i] for i in indices], how, keep)
 
         with self._half():
-            against = None
-            if negative is not None:
-                (against,) = self._each(self._samples(negative), lambda fused, _: [fused.tokens])
+            against = self._against(negative)
             how = sampling.Sampling(steps, guidance, candidates, against, given)
             if to != "text" and not direct:
                 samples = self._worded(samples, silent, write)
@@ -288,6 +279,26 @@ class Omni(Encoding):
             )
         answers = [choices[i] for i in best]
         return answers if isinstance(items, list) else answers[0]
+
+    def _against(self, negative: Item | None) -> Tokens | None:
+        """Return what guidance moves away from."""
+        if negative is None:
+            return None
+        (tokens,) = self._each(self._samples(negative), lambda fused, _: [fused.tokens])
+        return tokens
+
+    def _make(
+        self, to: str, fused: Fused, seeds: list[int], how: sampling.Sampling, keep: Keep | None
+    ) -> list[Any]:
+        """Return a picture or a recording of each source, drawn from a seed of its own."""
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        signals, frames = sampling.make(self.network, to, fused, generators, how)
+        if to == "image":
+            return [to_pil(pixels) for pixels in signals]
+        mels = [mel[:, :n] for mel, n in zip(signals, frames.tolist(), strict=True)]
+        rate = self.config.model.audio.sample_rate
+        sounds = [Audio(self.invert(mel).cpu().numpy(), rate) for mel in mels]
+        return sounds if keep is None else [parts.restore(sound, keep) for sound in sounds]
 
     def _worded(self, samples: list[Sample], silent: set[int], write: Callable) -> list[Sample]:
         """The same, with texts in the place of those that have none; of silence, an empty one."""

@@ -40,8 +40,12 @@ class Learned:
         """Return what the header of a file of weights says."""
         with safe_open(weights, "pt") as file:
             document = json.loads((file.metadata() or {}).get(KEY, "{}"))
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
-        return Learned(**values)
+        makes, languages = document.get("makes"), document.get("languages")
+        return Learned(
+            None if makes is None else tuple(makes),
+            document.get("answers"),
+            None if languages is None else tuple(languages),
+        )
 
     def to_json(self) -> str:
         """Return what the header of the weights says."""

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from omni import verbs
 from omni.__main__ import main
+from omni.learned import Learned
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,9 +49,7 @@ def test_all_verbs_on_own_files(tiny_run: Path, files: Path, tmp_path: Path) -> 
     assert [line[0] for line in lines] == ["red circle"] * 2
 
     asked = omni(tiny_run, "ask", "what is it?", picture, tone, "--choices", "red bar, red circle")
-    answers = [line.split("\t") for line in asked.stdout.splitlines()]
-    assert [name for name, _ in answers] == [str(picture), str(tone)]
-    assert {answer for _, answer in answers} <= {"red bar", "red circle"}
+    assert asked.returncode == 2 and "has learned no answers to questions" in asked.stderr
 
     assert omni(tiny_run, "caption", picture).stdout.startswith(f"{picture}\t")
     to = tmp_path / "transcripts.txt"
@@ -63,6 +62,18 @@ def test_all_verbs_on_own_files(tiny_run: Path, files: Path, tmp_path: Path) -> 
     assert (tmp_path / "001-tone.png").is_file()
     omni(tiny_run, "speak", picture, "--out", tmp_path, "--steps", 4)
     assert soundfile.info(tmp_path / "000-circle.wav").samplerate == 16_000
+
+
+def test_a_question_is_answered_about_each_file(
+    tiny_run: Path, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(Learned, "check_answers", lambda learned: None)
+    names = [str(files / "circle.png"), str(files / "tone.wav")]
+    choices = ("--choices", "red bar, red circle")
+    assert run_here(tiny_run, monkeypatch, "ask", "what is it?", *names, *choices) == 0
+    answers = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [name for name, _ in answers] == names
+    assert {answer for _, answer in answers} <= {"red bar", "red circle"}
 
 
 def test_batches_are_as_one_and_what_is_drawn_in_each_has_noise_of_its_own(

@@ -17,7 +17,7 @@ from omni.pretrained import digest
 from omni.progress import track
 from omni.search.index import Index
 from omni.search.milvus import Milvus
-from omni.search.reading import embed, look
+from omni.search.reading import check_folder, embed, look
 from omni.search.rerank import rerank, reread
 
 HELP = {
@@ -82,6 +82,8 @@ def open_index(named: str, model: str | None = None) -> Index | Milvus:
 
 
 def _add(arguments: argparse.Namespace, errors: list[str]) -> None:
+    for source in arguments.sources:
+        check_folder(source)
     model = load(arguments.model, arguments.device)
     name = digest(arguments.model or default())
     for source in arguments.sources:

@@ -51,8 +51,7 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
     Files that differ in their endings alone are one item, as in a shard. Names are paths as given.
     Raises `ValueError` where there is nothing to be found.
     """
-    if not os.path.isdir(source):
-        raise ValueError(f"{source} must be a folder of shards, or of pictures, sounds and texts")
+    check_folder(source)
     splits = sorted({path.name.rsplit("-", 1)[0] for path in source.glob("*-*.tar")})
     if splits:
         for split in splits:
@@ -76,6 +75,12 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
             paths = {sense: to_text(path) for sense, (path, _) in found.items()}
             text = {"text": str(found["text"][1])[:SHOWN]} if "text" in found else {}
             yield to_text(name), {sense: item for sense, (_, item) in found.items()}, paths | text
+
+
+def check_folder(source: Path) -> None:
+    """Raise `ValueError` for what is no folder."""
+    if not os.path.isdir(source):
+        raise ValueError(f"{source} must be a folder of shards, or of pictures, sounds and texts")
 
 
 def _of_files(files: list[Path], errors: list[str]) -> dict[str, tuple[Path, Item]]:
