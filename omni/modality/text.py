@@ -37,8 +37,16 @@ def clean_text(text: str) -> str:
     """Return a text by the one rule for training and use.
 
     Composed Unicode (NFC), without a byte order mark or spaces of no width, without white space
-    around it, and with one space where there is any other white space inside.
+    around it, and with one space where there is any other white space inside. Raises `ValueError`
+    for half of a surrogate pair: JSON and names of files can hold one, UTF-8 cannot.
     """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise ValueError(
+            f"a text must be Unicode, got half of a surrogate pair, {half!r}"
+        ) from error
     return " ".join(normalize("NFC", text).translate(INVISIBLE).split())
 
 

@@ -132,3 +132,9 @@ def test_cached_equals_uncached_and_the_future_is_not_seen() -> None:
     changed = ids.clone()
     changed[:, 4:] = (ids[:, 4:] + 1) % 50
     torch.testing.assert_close(decoder(changed, keys, mask)[0][:, :4], whole[:, :4])
+
+
+@pytest.mark.parametrize("text", ["\ud800", "red \udcff apple", "a\udfff"])
+def test_half_of_a_surrogate_pair_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="half of a surrogate pair"):
+        clean_text(text)
