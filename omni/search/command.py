@@ -17,7 +17,7 @@ from omni.pretrained import digest
 from omni.progress import track
 from omni.search.index import Index
 from omni.search.milvus import Milvus
-from omni.search.reading import check_folder, embed, look
+from omni.search.reading import count_items, embed, look
 from omni.search.rerank import rerank, reread
 
 HELP = {
@@ -82,15 +82,14 @@ def open_index(named: str, model: str | None = None) -> Index | Milvus:
 
 
 def _add(arguments: argparse.Namespace, errors: list[str]) -> None:
-    for source in arguments.sources:
-        check_folder(source)
+    total = sum(map(count_items, arguments.sources))
     model = load(arguments.model, arguments.device)
     name = digest(arguments.model or default())
     for source in arguments.sources:
         if not any(source.glob("*.tar")) and (others := passed_over(source)):
             print(f"omni index: {to_text(others)}", file=sys.stderr)
     found = (item for source in arguments.sources for item in look(source, errors))
-    entries = track(embed(model, found), f"index {arguments.action}", clear=True)
+    entries = track(embed(model, found), f"index {arguments.action}", total, clear=True)
     if arguments.action == "build":
         kind, place = _place(arguments.index)
         with advise("no index is left behind"):

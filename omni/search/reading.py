@@ -12,6 +12,7 @@ from omni.batch import Sample
 from omni.interface import Omni
 from omni.items import Item, Text, Video, read, to_picture, to_sound
 from omni.names import to_text
+from omni.pipeline.dataset import Dataset
 from omni.pipeline.files import walk_files
 from omni.pipeline.formats import FORMATS
 from omni.pipeline.sample import numbered_samples
@@ -51,9 +52,7 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
     Files that differ in their endings alone are one item, as in a shard. Names are paths as given.
     Raises `ValueError` where there is nothing to be found.
     """
-    check_folder(source)
-    splits = sorted({path.name.rsplit("-", 1)[0] for path in source.glob("*-*.tar")})
-    if splits:
+    if splits := _splits(source):
         for split in splits:
             samples = numbered_samples(str(source), split, damaged=lambda e: errors.append(str(e)))
             for number, sample in samples:
@@ -62,6 +61,31 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
                 media = {sense: where for sense in found if sense != "text"}
                 yield to_text(f"{split}/{sample.key}"), found, meta | media
         return
+    for name, members in _stems(source).items():
+        if found := _of_files(members, errors):
+            paths = {sense: to_text(path) for sense, (path, _) in found.items()}
+            text = {"text": str(found["text"][1])[:SHOWN]} if "text" in found else {}
+            yield to_text(name), {sense: item for sense, (_, item) in found.items()}, paths | text
+
+
+def count_items(source: Path) -> int:
+    """Return how many items `look` will find at most: those that are damaged count, too.
+
+    Raises `ValueError` where there is nothing to be found.
+    """
+    if splits := _splits(source):
+        return sum(len(Dataset(str(source), split)) for split in splits)
+    return len(_stems(source))
+
+
+def _splits(source: Path) -> list[str]:
+    """The splits of a folder of shards; none where it is one of files."""
+    check_folder(source)
+    return sorted({path.name.rsplit("-", 1)[0] for path in source.glob("*-*.tar")})
+
+
+def _stems(source: Path) -> dict[str, list[Path]]:
+    """The files of a folder by their names without endings."""
     walked = (folder / name for folder, names in walk_files(source) for name in names)
     files = sorted(p for p in walked if p.suffix.lower()[1:] in SENSES and p.is_file())
     if not files:
@@ -70,11 +94,7 @@ def look(source: Path, errors: list[str]) -> Iterator[Found]:
     items: dict[str, list[Path]] = {}
     for file in files:
         items.setdefault(str(file.with_suffix("")), []).append(file)
-    for name, members in items.items():
-        if found := _of_files(members, errors):
-            paths = {sense: to_text(path) for sense, (path, _) in found.items()}
-            text = {"text": str(found["text"][1])[:SHOWN]} if "text" in found else {}
-            yield to_text(name), {sense: item for sense, (_, item) in found.items()}, paths | text
+    return items
 
 
 def check_folder(source: Path) -> None:

@@ -7,11 +7,12 @@ bounds on headers and connections are theirs; all that `Gate` and the processes 
 """
 
 import argparse
+from dataclasses import replace
 
 from fastapi import FastAPI
 from ray import serve
 
-from omni.serve import command
+from omni.serve import command, indexing
 from omni.serve.app import create
 from omni.serve.settings import Settings
 
@@ -36,7 +37,8 @@ def deploy(arguments: dict[str, str]) -> serve.Application:
         settings = command.read(parser.parse_args([*words, "--jobs", "0"]))
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from error
-    return application(settings, int(replicas))
+    indexing.make(settings)  # once, before there are replicas that would each make it
+    return application(replace(settings, source=None), int(replicas))
 
 
 def application(settings: Settings, replicas: int) -> serve.Application:

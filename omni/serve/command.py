@@ -3,15 +3,16 @@
 import argparse
 import hashlib
 import ipaddress
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from socket import socket
 
 from omni.interface import default
 from omni.pretrained import digest, find
-from omni.search.index import CATALOGUE, Index
+from omni.search.index import CATALOGUE
+from omni.search.reading import check_folder
 from omni.serve import hosts
+from omni.serve.address import bind, page
 from omni.serve.settings import Settings
 
 SAMPLE = "data/sample"
@@ -50,11 +51,13 @@ def run(arguments: argparse.Namespace) -> None:
     serve = _server()
     if not arguments.key and not _is_local(arguments.host):
         raise ValueError(f"--host {arguments.host} is open to others: it needs --key FILE")
-    serve(read(arguments), arguments.host, arguments.port)
+    settings = read(arguments)
+    with bind(arguments.host, arguments.port) as listening:
+        serve(settings, listening, page(listening, arguments.host))
 
 
 def read(arguments: argparse.Namespace) -> Settings:
-    """The service that is asked for; its index is made where there is none yet.
+    """The service that is asked for.
 
     Raises `ValueError` for what cannot be served.
     """
@@ -65,13 +68,18 @@ def read(arguments: argparse.Namespace) -> Settings:
         raise ValueError(f"--jobs must be at least 0, got {arguments.jobs}")
     models = _models(arguments.model)
     first = next(iter(models.values()))
-    index, root = arguments.index, arguments.root
+    index, root, source = arguments.index, arguments.root, None
     if index is not None and not (index / CATALOGUE).is_file():
-        index, root = _build(index, first, arguments.device), root or index
+        check_folder(index)
+        source, root = index, root or index
+        index = _place(source, first)
+    if index is not None and (index / CATALOGUE).is_file():
+        source = None
     return Settings(
         models,
         index,
         root,
+        source,
         data=_data(arguments.data),
         jobs=arguments.jobs,
         hosts=_hosts(arguments),
@@ -81,7 +89,7 @@ def read(arguments: argparse.Namespace) -> Settings:
     )
 
 
-def _server() -> Callable[[Settings, str, int], None]:
+def _server() -> Callable[[Settings, socket, str], None]:
     """Imported late: what speaks HTTP, the extra `serve`, is for this alone."""
     try:
         from omni.serve.server import serve
@@ -146,16 +154,7 @@ def _named(arguments: list[str]) -> dict[str, str]:
     return named
 
 
-def _build(source: Path, run: str, device: str) -> Path:
-    """An index of a folder, made once for a model and kept beside it; what it is then is served."""
+def _place(source: Path, run: str) -> Path:
+    """Where the index of a folder is, which is made once for a model and kept beside it."""
     told = hashlib.sha256(f"{digest(run)} {source.resolve()}".encode()).hexdigest()[:16]
-    folder = (Path(run) if Path(run).is_dir() else Path("runs")) / "indexes" / told
-    known = (folder / CATALOGUE).is_file()
-    if known and len(Index.open(folder)):
-        return folder
-    verb = "add" if known else "build"
-    command = [sys.executable, "-m", "omni", "index", verb, str(folder), str(source)]
-    subprocess.run([*command, "--model", run, "--device", device], check=False)
-    if not len(Index.open(folder)):
-        raise ValueError(f"no index could be made of {source}")
-    return folder
+    return (Path(run) if Path(run).is_dir() else Path("runs")) / "indexes" / told

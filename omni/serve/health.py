@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from omni.serve.engine import engine_of
+from omni.serve.indexing import READY
 
 router = APIRouter(tags=["service"])
 
@@ -20,10 +21,14 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
-    """200 while every model is loaded and lives, and 503 otherwise."""
+    """200 while every model is loaded and lives and the index is there, and 503 otherwise."""
     engines = request.app.state.engines.values()
-    told = {engine.name: "ready" if engine.process.ready else "starting" for engine in engines}
-    return JSONResponse({"models": told}, 200 if {*told.values()} == {"ready"} else 503)
+    models = {engine.name: READY if engine.process.ready else "starting" for engine in engines}
+    answer: dict[str, Any] = {"models": models}
+    if request.app.state.index is not None:
+        answer["index"] = request.app.state.index.state
+    states = {*models.values(), answer.get("index", READY)}
+    return JSONResponse(answer, 200 if states == {READY} else 503)
 
 
 @router.get("/v1/models", tags=["OpenAI"])

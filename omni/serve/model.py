@@ -18,7 +18,7 @@ from omni.interface import Omni, load
 from omni.items import Audio, Item
 from omni.modality.audio import to_int16
 from omni.pretrained import digest
-from omni.search.index import Entry, Hit, Index
+from omni.search.index import CATALOGUE, Entry, Hit, Index
 from omni.search.rerank import rerank as look_again
 from omni.search.rerank import reread
 from omni.serve.subtitles import Segment
@@ -66,7 +66,7 @@ def open_model(
     Path("/proc/self/comm").write_text("omni-model", encoding="ascii")  # as top shows it
     model = load(name, device)
     model.reads_files = False  # clients must not learn which files there are
-    index = folder and Index.open(folder, digest(name))
+    index = folder and _Late(folder, digest(name))
     verbs: dict[str, Callable] = {
         "embed": lambda items: [*model.embed(items).numpy()],
         "write": partial(_write, model),
@@ -80,9 +80,9 @@ def open_model(
     }
     if index is not None:
         verbs |= {
-            "search": lambda items, **how: _search(model, index, root, items, **how),
-            "add": lambda items: _add(model, index, items),
-            "delete": lambda items: [index.delete([name]) > 0 for name in items],
+            "search": lambda items, **how: _search(model, index.open(), root, items, **how),
+            "add": lambda items: _add(model, index.open(), items),
+            "delete": lambda items: [index.open().delete([name]) > 0 for name in items],
         }
 
     def answer(request: tuple[str, tuple, list]) -> list:
@@ -91,6 +91,25 @@ def open_model(
 
     config = model.config.model
     return About(config.embed_dim, config.image.size, config.audio.sample_rate), answer
+
+
+class _Late:
+    """An index that is opened at once where it is there, and else when it is first needed.
+
+    Raises `ValueError`, when it is opened, for an index of another model.
+    """
+
+    def __init__(self, folder: Path, model: str) -> None:
+        self.folder, self.model = folder, model
+        self._index: Index | None = None
+        if (folder / CATALOGUE).is_file():
+            self.open()
+
+    def open(self) -> Index:
+        """Return the index."""
+        if self._index is None:
+            self._index = Index.open(self.folder, self.model)
+        return self._index
 
 
 def _each(do: Callable[[list], list], items: list) -> list:

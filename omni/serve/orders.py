@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import typing
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import Field, StringConstraints
 from omni.config import Config
 from omni.presets import PRESETS
 from omni.serve.body import Body
+from omni.validation import validate
 
 ROOT = Path(__file__).resolve().parents[2]
 """the checkout, whose train.py and eval are no part of what is installed"""
@@ -56,8 +58,11 @@ class Train(Order):
         words = [str(program("train.py")), self.preset, "--name", self.name]
         if self.data is not None:
             words += ["--data.path", str(place(data, self.data))]
+        config = replace(PRESETS[self.preset](), name=self.name)
         for name, value in self.fields.items():
             words += flag(name, value)
+            config = with_field(config, name, value)
+        validate(config)
         return [sys.executable, *words, *(["--resume"] if self.resume else [])]
 
 
@@ -104,6 +109,14 @@ def flag(name: str, value: Value) -> list[str]:
         head, _, last = name.rpartition(".")
         return [f"--{name}" if value else f"--{head}.no-{last}"]
     return [f"--{name}", str(value)]
+
+
+def with_field(config: Any, name: str, value: Value) -> Any:
+    """A config with another value in a field, whose name may lead through sections."""
+    section, _, rest = name.partition(".")
+    return replace(
+        config, **{section: with_field(getattr(config, section), rest, value) if rest else value}
+    )
 
 
 def place(data: Mapping[str, Path], name: str) -> Path:

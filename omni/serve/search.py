@@ -11,6 +11,7 @@ from pydantic import Field, FiniteFloat
 from omni.search.things import below, member
 from omni.serve.body import Item, JSONRoute, Name, contents, query
 from omni.serve.engine import Engine, engine_of
+from omni.serve.indexing import READY
 
 router = APIRouter(prefix="/v1", route_class=JSONRoute, tags=["index"])
 Sense = Literal["text", "image", "audio"]
@@ -22,6 +23,8 @@ MEDIA_TYPES = {
     "mp3": "audio/mpeg",
 }  # fmt: skip
 """of the members of a shard"""
+RETRY_SECONDS = "10"
+"""until the index may be there"""
 OURS = ("text", "image", "audio")
 """metadata that say where a thing is: nobody else may"""
 
@@ -46,13 +49,16 @@ def _engine(request: Request) -> Engine:
     engine = engine_of(request, None)
     if not engine.has_index:
         raise HTTPException(404, "there is no index: it is given by --index")
+    state = request.app.state.index.state
+    if state != READY:
+        raise HTTPException(503, state, {"Retry-After": RETRY_SECONDS})
     return engine
 
 
 def _known(request: Request, id: int) -> tuple[str, dict[str, Any]]:
     """Name and metadata of an item. Raises `HTTPException` 404."""
     _engine(request)
-    found = request.app.state.catalogue.find(id) if id < 2**63 else None
+    found = request.app.state.index.catalogue.find(id) if id < 2**63 else None
     if found is None:
         raise HTTPException(404, "there is no item of this id")
     return found

@@ -31,6 +31,7 @@ class Settings:
             where it gives none, and is the one of the index.
         index: folder of an index, if there is one.
         root: files below it that the index knows may be given out.
+        source: folder of which the index is made first; None where it is there already.
         runs: folder of runs that are shown, and into which jobs train.
         data: folders of data sets that jobs may use, by name.
         jobs: that run at once; none at all where it is 0.
@@ -44,6 +45,7 @@ class Settings:
     models: Mapping[str, str]
     index: Path | None = None
     root: Path | None = None
+    source: Path | None = None
     runs: Path = Path("runs")
     data: Mapping[str, Path] = field(default_factory=dict)
     jobs: int = 0

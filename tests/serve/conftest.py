@@ -24,6 +24,7 @@ from omni.pretrained import digest
 from omni.preview import write_preview
 from omni.search.index import Index
 from omni.search.reading import embed, look
+from omni.serve.address import bind
 from omni.serve.app import create
 from omni.serve.server import live
 from omni.serve.settings import Settings
@@ -55,8 +56,9 @@ def free_port() -> int:
 
 def run(app: FastAPI) -> Iterator[Service]:
     """A service from its first answer to its last."""
-    port = free_port()
-    thread = threading.Thread(target=lambda: asyncio.run(live(app, "127.0.0.1", port)))
+    listening = bind("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    thread = threading.Thread(target=lambda: asyncio.run(live(app, listening, "http://x/")))
     thread.start()
     limits = httpx.Limits(max_keepalive_connections=0)  # none is cut while it idles
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits) as client:

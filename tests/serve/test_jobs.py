@@ -136,6 +136,9 @@ def test_words_are_those_of_the_command_and_never_a_path() -> None:
     ):
         with pytest.raises(ValueError, match=said):
             flag(name, value)
+    order = Train(kind="train", preset="debug", name="mine", fields={"train.accumulate": 0})
+    with pytest.raises(ValueError, match=r"train\.accumulate must be a whole number of 1 or more"):
+        order.words({})
     assert FIELDS["train.steps"] == {int} and not FIELDS["data.path"]
     with pytest.raises(ValueError, match="data must be one of sample"):
         Evaluate(kind="evaluate", run="mine", data="/etc", tasks=[]).words({"sample": Path("x")})
@@ -146,7 +149,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClie
     """A service without a model, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     app = create(Settings({}, runs=Path("runs"), jobs=1))
-    with TestClient(app) as made:
+    with TestClient(app, base_url="http://localhost") as made:
         yield made
 
 
