@@ -1,4 +1,4 @@
-"""The training loop, whole: python train.py PRESET [--section.field value] [--resume].
+"""The training loop, whole: `python train.py PRESET [--section.field value] [--resume]`.
 
 python train.py demo                       # the emoji of the repository, on a laptop
 python train.py demo --train.steps 300     # any field of omni/config.py is a flag

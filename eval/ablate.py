@@ -1,4 +1,4 @@
-"""What each objective is worth: python -m eval.ablate [PRESET] [--minutes M] [OBJECTIVE ...].
+"""What each objective is worth: `python -m eval.ablate [PRESET [OBJECTIVE ...]] [--minutes M]`.
 
 Trains the preset as it is and once for each objective with its weight changed (off where it is on,
 on where it is off), all for the same time: how many steps that makes is measured first, of all in

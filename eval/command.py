@@ -1,4 +1,4 @@
-"""The evaluation: what `python -m eval.run [MODEL] [TASK ...]` does.
+"""The evaluation: what `python -m eval.run [MODEL [TASK ...]]` does.
 
 MODEL is the folder of a run or, to calibrate, a known model (see `eval.adapters`). Writes
 results.json (every figure, and what it was measured on), results.md and report.html into the run,

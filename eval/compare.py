@@ -1,4 +1,4 @@
-"""Figures side by side: python -m eval.compare A/results.json B/results.json [...].
+"""Figures side by side: `python -m eval.compare A/results.json B/results.json [...]`.
 
 Prints a Markdown table of the figures that A and others have, with their differences from A. What
 was not measured in the same way is not compared: the field that differs is named with both values,

@@ -1,9 +1,11 @@
-"""MUGE: python -m eval.muge score TRUTH PREDICTION, or retrieve, caption or draw RUN OUT.
+"""MUGE: `python -m eval.muge score TRUTH.jsonl PREDICTION.jsonl`, and submissions to it.
+
+`python -m eval.muge retrieve | caption | draw RUN OUT --data SHARDS` writes one.
 
 `score` prints what the official scorer of the retrieval task would, and exits with 1 where it
 refuses the prediction. The others write a submission with a model of ours, from shards that
-`python -m data.prepare pack --recipe muge` has made. What is written is read back by the rules of
-`eval.submission` before it gets its name.
+`python -m data.prepare pack --recipe muge ROOT OUT` has made. What is written is read back by the
+rules of `eval.submission` before it gets its name.
 Lin et al., "M6: A Chinese Multimodal Pretrainer", 2021.
 """
 

@@ -1,4 +1,4 @@
-"""Command line of the evaluation: `python -m eval.run [MODEL] [TASK ...]`."""
+"""Command line of the evaluation: `python -m eval.run [MODEL [TASK ...]]`."""
 
 from collections.abc import Sequence
 

@@ -19,7 +19,7 @@ def interruptible(name: str) -> Iterator[None]:
     """End with one line and status 130 at the first Ctrl-C, and at once at the second.
 
     What is done in the meantime says by `advise` what has become of its work. Where nobody reads
-    the output any more (`omni ... | head`), the program ends without a word.
+    the output any more (`| head`), the program ends without a word.
     """
     before = None
     with suppress(ValueError):  # only the main thread may set handlers

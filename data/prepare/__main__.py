@@ -1,4 +1,4 @@
-"""The command line: python -m data.prepare pack | index | tokenizer | check | show."""
+"""The command line: `python -m data.prepare pack | index | tokenizer | check | show`."""
 
 import argparse
 import io

@@ -31,6 +31,8 @@ LANGUAGES = 12
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `python -m data.prepare check`."""
+    # Written by hand: --against takes all words behind it, so PATH must come first.
+    parser.usage = "%(prog)s [options] path [--against [PATH[:SPLIT] ...]]"
     parser.add_argument("path", help="folder of shards SPLIT-*.tar, or a pattern of tars")
     parser.add_argument("--split", default="train")
     parser.add_argument(
@@ -38,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="test sets no medium of which may be here (default: those of the folder: "
         f"{', '.join(TESTS)}); none: no comparison",
     )  # fmt: skip
-    parser.add_argument("--ignore", nargs="*", default=[], help="extensions to pass over")
+    ignore = "an extension to pass over; may be given several times"
+    parser.add_argument("--ignore", action="append", default=[], metavar="EXT", help=ignore)
     parser.add_argument("--ranks", type=_positive, default=1, help="processes that train")
     data = DataConfig()
     parser.add_argument("--workers", type=int, default=data.workers, help="loader processes a rank")

@@ -23,8 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the tars are, and what to pass over in them."""
     parser.add_argument("path", type=Path, help="folder of tars, one tar, or a pattern of them")
     parser.add_argument(
-        "--ignore", nargs="+", default=[], metavar="EXT", help="extensions to pass over, as cls"
-    )
+        "--ignore", action="append", default=[], metavar="EXT",
+        help="an extension to pass over, as cls; may be given several times",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:

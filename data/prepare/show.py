@@ -62,7 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `python -m data.prepare show`."""
     parser.add_argument("path", help="folder of shards SPLIT-*.tar, or a pattern of tars")
     parser.add_argument("--split", default="train")
-    parser.add_argument("--ignore", nargs="*", default=[], help="extensions to pass over")
+    ignore = "an extension to pass over; may be given several times"
+    parser.add_argument("--ignore", action="append", default=[], metavar="EXT", help=ignore)
     parser.add_argument("--count", type=int, default=48, help="samples (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("show.html"))

@@ -1,4 +1,4 @@
-"""omni index build | add | delete | search | optimize."""
+"""`omni index build | add | delete | search | optimize`."""
 
 import argparse
 import json
@@ -47,9 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("-k", type=int, default=10, help="answers a query")
             again = "so many of the best are looked at again, together with the query"
             action.add_argument("--rerank", type=int, default=0, metavar="N", help=again)
-            action.add_argument("--senses", nargs="+", choices=SENSES, default=[])
-            where = "metadata that an answer must have"
-            action.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help=where)
+            # One value each: an option of any number takes the index and the queries behind it.
+            senses = "of the answers; may be given several times"
+            action.add_argument(
+                "--senses", action="append", default=[], choices=SENSES, help=senses
+            )
+            where = "metadata that an answer must have; may be given several times"
+            action.add_argument(
+                "--where", action="append", default=[], metavar="NAME=VALUE", help=where
+            )
         if name in ("build", "add", "search"):
             action.add_argument("--model", help="run, folder or hub name (default: runs/demo)")
             action.add_argument("--device", default="auto")

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from omni.pipeline.dataset import Dataset
+from omni.pipeline.sample import read_texts
+
 MAX_LINES = 150
+MAX_WIDTH = 120
 MIN_MAPPED = 10  # a map shorter than this was not found
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -71,8 +75,19 @@ def test_the_code_runs(readme, checkout, tiny_run, monkeypatch):
         exec(compile(block, f"README.md, python block {number}", "exec"), namespace)
 
 
+def test_the_names_are_those_that_the_demo_learns(readme, root):
+    """A text between quotes that could be a name is one; "image" is not, nor is a question."""
+    shown = blocks(readme, "python") + blocks(readme, "sh")
+    quoted = {name for block in shown for name in re.findall(r'"([a-z]+ [a-z]+)"', block)}
+    assert quoted
+    samples = read_texts(Dataset(str(root / "data/sample"), "train"))
+    assert quoted <= {name for sample in samples for name in sample.texts.get("en", [])}
+
+
 def test_it_is_short(readme):
-    assert len(readme.splitlines()) <= MAX_LINES
+    lines = readme.splitlines()
+    assert len(lines) <= MAX_LINES
+    assert [line for line in lines if len(line) > MAX_WIDTH] == []
 
 
 def test_every_path_of_the_map_exists(readme, root):
