@@ -25,7 +25,7 @@ def add_adapters(network: Network, config: TrainConfig) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise ValueError("train.lora needs peft: pip install 'omni-senses[lora]'") from error
+        raise ValueError("train.lora needs peft: pip install -e '.[lora]'") from error
     for name in config.lora_parts:
         part = network.part(name, "train.lora_parts")
         maps = [k for k, m in part.named_modules() if k and isinstance(m, nn.Linear)]

@@ -96,7 +96,7 @@ def _frames(data: bytes | bytearray, kinds: tuple[str, ...]) -> Iterator[tuple[A
     try:
         import av
     except ImportError as error:
-        raise ValueError("it is read by PyAV: pip install 'omni-senses[video]'") from error
+        raise ValueError("it is read by PyAV: pip install -e '.[video]'") from error
     if not (demuxer := find_demuxer(data)):
         raise ValueError(f"no video or sound that is read, it begins with {bytes(data[:8])!r}")
     pictures, values = 0, 0

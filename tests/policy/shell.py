@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from unittest.mock import create_autospec
 
 import pytest
@@ -31,6 +30,7 @@ import omni.training.parallel
 import train
 from eval.metrics import Score
 from omni import verbs
+from omni.serve.address import bind
 from omni.serve.server import serve
 from omni.training import learnable
 from omni.validation import validate
@@ -170,7 +170,7 @@ def stand_ins(patch: pytest.MonkeyPatch, stage: Path) -> None:
     for module in (omni.bench.step, omni.bench.loader, omni.bench.serve, omni.bench.index):
         patch.setattr(module, "run", create_autospec(module.run))
     patch.setattr(omni.serve.command, "_server", lambda: create_autospec(serve))
-    patch.setattr(omni.serve.command, "subprocess", SimpleNamespace(run=build_index))
+    patch.setattr(omni.serve.command, "bind", lambda host, port: bind("127.0.0.1", 0))
     patch.setattr(MCPServer, "run", lambda server: None)
     patch.setattr(omni.tools.command, "end_at_once", lambda name: None)
     load = cache(verbs.load)
@@ -183,9 +183,3 @@ def go(training: train.Training, resume: bool, changed: bool) -> bool:
     loader, config = training.loader, training.config
     learnable.check(config.loss, loader.masks, loader.has_answers, ", ".join(config.data.path))
     return True
-
-
-def build_index(command: list[str], **settings: object) -> None:
-    """In place of a process of Python: the same command in this one."""
-    fault = run(shlex.join(["python", *command[1:]]), Path.cwd())
-    assert fault == "", fault
