@@ -49,11 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Serves until it is told to end. Raises `ValueError` for what cannot be served."""
     serve = _server()
-    if not arguments.key and not _is_local(arguments.host):
-        raise ValueError(f"--host {arguments.host} is open to others: it needs --key FILE")
+    host = arguments.host.removeprefix("[").removesuffix("]")
+    if not arguments.key and not _is_local(host):
+        raise ValueError(f"--host {host} is open to others: it needs --key FILE")
     settings = read(arguments)
-    with bind(arguments.host, arguments.port) as listening:
-        serve(settings, listening, page(listening, arguments.host))
+    with bind(host, arguments.port) as listening:
+        serve(settings, listening, page(listening, host))
 
 
 def read(arguments: argparse.Namespace) -> Settings:

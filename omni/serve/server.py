@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from omni.serve.app import create
 from omni.serve.connection import Connection
+from omni.serve.process import LostError
 from omni.serve.settings import HEADER_SECONDS, MAX_CONNECTIONS, MAX_HEADER, Settings
 
 FILES = 2 * MAX_CONNECTIONS
@@ -36,7 +37,10 @@ def serve(settings: Settings, listening: socket, address: str) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
     gc.freeze()  # as in `preload`
     print(f"loading {', '.join(settings.models)}", file=sys.stderr)
-    asyncio.run(live(create(settings), listening, address))
+    try:
+        asyncio.run(live(create(settings), listening, address))
+    except LostError as error:
+        raise ValueError(f"a model cannot be loaded: {error}") from error
 
 
 async def live(app: FastAPI, listening: socket, address: str) -> None:
