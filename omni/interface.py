@@ -230,9 +230,7 @@ class Omni(Encoding):
         silent = {i for i, piece in enumerate(flat) if chunks.is_silent(piece)}
         seeds = chunks.seeds(pieces, seed * 1_000_003)
         code = self.tokenizer.language(language)
-        self.learned.check_makes(to)
-        if to == "text":
-            self.learned.check_language(language)
+        self._check_learned(to, language, samples)
         given = None if keep is None else parts.given(keep, to, self.network)
 
         def write(fused: Fused, indices: list[int]) -> list[str]:
@@ -286,6 +284,17 @@ class Omni(Encoding):
             return None
         (tokens,) = self._each(self._samples(negative), lambda fused, _: [fused.tokens])
         return tokens
+
+    def _check_learned(self, to: str, language: str, samples: list[Sample]) -> None:
+        """Raise `ValueError` for what the model was not trained for."""
+        self.learned.check_makes(to)
+        if to == "text":
+            self.learned.check_language(language)
+            # A text beside a picture or a recording asks about it; alone it is translated.
+            if any(
+                s.text is not None and (s.image is not None or s.audio is not None) for s in samples
+            ):
+                self.learned.check_answers()
 
     def _make(
         self, to: str, fused: Fused, seeds: list[int], how: sampling.Sampling, keep: Keep | None

@@ -71,8 +71,8 @@ class Learned:
         """Raise `ValueError` where the model never learned an answer to a question."""
         if self.answers is False:
             raise ValueError(
-                "this model has learned no answers to questions: its data had none "
-                "(field `answer` beside a text, see data/README.md)"
+                "this model has learned no answers to questions: its data had none (field `answer` "
+                "beside a text, see data/README.md); without a text it writes a caption or transcript"
             )
 
 
