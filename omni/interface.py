@@ -291,9 +291,8 @@ class Omni(Encoding):
         if to == "text":
             self.learned.check_language(language)
             # A text beside a picture or a recording asks about it; alone it is translated.
-            if any(
-                s.text is not None and (s.image is not None or s.audio is not None) for s in samples
-            ):
+            asked = [sample for sample in samples if sample.text is not None]
+            if any(s.image is not None or s.audio is not None for s in asked):
                 self.learned.check_answers()
 
     def _make(

@@ -72,7 +72,7 @@ class Learned:
         if self.answers is False:
             raise ValueError(
                 "this model has learned no answers to questions: its data had none (field `answer` "
-                "beside a text, see data/README.md); without a text it writes a caption or transcript"
+                "beside a text, see data/README.md); without a text it writes captions, transcripts"
             )
 
 

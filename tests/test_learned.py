@@ -28,6 +28,11 @@ def test_a_run_stores_what_it_learned(tiny_model: Omni) -> None:
 def test_questions_to_a_model_that_never_learned_any_are_refused(tiny_model: Omni) -> None:
     with pytest.raises(ValueError, match="learned no answers to questions"):
         tiny_model.answer((PICTURE, "what colour is it?"))
+    with pytest.raises(ValueError, match="without a text it writes captions"):
+        tiny_model.generate([PICTURE, (PICTURE, "what colour is it?")], to="text")
+    assert isinstance(tiny_model.generate("red circle", to="text"), str), (
+        "a text alone asks nothing"
+    )
 
 
 def test_the_run_with_questions_answers(asked_run: Path) -> None:
