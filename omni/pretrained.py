@@ -6,6 +6,7 @@ Tensors are stored as safetensors only: nothing in a model folder can run code.
 import hashlib
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -35,6 +36,8 @@ def load(name: str | Path) -> tuple[Network, Tokenizer, Config]:
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     try:
         network = build(config, tokenizer, load_file(folder / "model.safetensors"))
+    except SafetensorError as error:
+        raise ValueError(f"{folder}/model.safetensors is damaged: {error}") from error
     except ValueError as error:
         raise ValueError(f"{folder}/model.safetensors {error}") from error
     return network, tokenizer, config

@@ -63,3 +63,12 @@ def test_of_an_older_checkpoint_nothing_is_refused(tiny_run: Path, tmp_path: Pat
     model = load(old)
     assert model.learned == Learned()
     assert isinstance(model.answer((PICTURE, "what colour is it?")), str)
+
+
+def test_a_model_whose_weights_are_cut_off_is_named(tiny_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cut"
+    shutil.copytree(max((tiny_run / "checkpoints").glob("step-*")), folder)
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(ValueError, match=r"cut/model\.safetensors is damaged"):
+        load(folder)
