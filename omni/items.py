@@ -53,6 +53,7 @@ class Audio:
                 "average the channels of stereo"
             )
         object.__setattr__(self, "samples", to_float(samples))
+        object.__setattr__(self, "sample_rate", int(self.sample_rate))  # some libraries have floats
 
     def save(self, path: str | Path) -> None:
         """As WAV, FLAC or whatever the name's ending says."""

@@ -60,6 +60,7 @@ def _levels(samples: Num[np.ndarray, "S"], sample_rate: int) -> Float[np.ndarray
     floats = samples.astype(np.float32)
     if samples.dtype == np.int16:
         floats /= 32768
+    floats = floats - np.median(floats)  # a microphone may add a constant, which nobody hears
     size = _frame_size(sample_rate)
     frames = np.pad(floats, (0, -len(floats) % size)).reshape(-1, size)
     return 10 * np.log10(np.square(frames).mean(1) + 1e-12)

@@ -155,6 +155,11 @@ def test_levels_that_nobody_can_scale_are_refused(worst: float) -> None:
         to_pixels(Image.fromarray(levels))
 
 
+def test_a_picture_without_pixels_is_refused() -> None:
+    with pytest.raises(ValueError, match="a picture must have pixels, got 0 x 5"):
+        to_pixels(Image.new("RGB", (0, 5)))
+
+
 TONE = (np.sin(np.arange(RATE // 2) * 0.17) * 0.3).astype(np.float32)
 
 
@@ -237,6 +242,13 @@ def test_samples_are_taken_by_the_range_of_their_type(kind: str) -> None:
     found = samples(Audio(given, RATE)).float()
     coarse = {"int8": 129, "uint8": 129, "float16": 8}
     assert float((found - expected).abs().max()) <= coarse.get(kind, 1)
+
+
+@pytest.mark.parametrize("rate", [0, -1, 0.5, 16_000.5, np.nan, np.inf, 200_000])
+def test_a_sample_rate_that_no_recording_has_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="sample rate must be a whole 1 to 192000 Hz"):
+        Audio(TONE, rate)  # type: ignore[arg-type]
+    assert torch.equal(samples(Audio(TONE, 16_000.0)), samples(Audio(TONE, 16_000)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

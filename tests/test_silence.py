@@ -35,6 +35,7 @@ def test_hush_around_a_word_is_cut(level: float, before: float, after: float, ra
     assert found is not None
     assert abs(found.start - len(lead)) < 0.03 * rate
     assert len(lead) + 0.5 * rate < found.stop < len(lead) + 0.75 * rate
+    assert find_sound(sound + np.float32(0.1), rate) == found, "a constant is not heard"
     as_integers = find_sound((sound * 32767).astype(np.int16), rate)
     assert as_integers is not None and abs(as_integers.start - found.start) < 0.02 * rate
 
@@ -51,6 +52,7 @@ def test_a_word_alone_stays_whole_however_softly_it_begins(sound: np.ndarray) ->
 @pytest.mark.parametrize("seconds", [0.005, 0.3, 10.0])
 def test_silence_has_no_sound(level: float, seconds: float) -> None:
     assert find_sound(hush(seconds, level), RATE) is None
+    assert find_sound(hush(seconds, level) + np.float32(0.5), RATE) is None
 
 
 @pytest.mark.parametrize("seconds", [0.3, 5.0])

@@ -111,8 +111,10 @@ def to_pixels(image: Image.Image) -> UInt8[Tensor, "3 H W"]:
 
     Transparency is laid on white and levels of 16 bits are scaled to 8. Levels of 32 bits (modes I
     and F) have white at the smallest of 1 (floats only), 255 and 65,535 that none of them exceeds.
-    Raises `ValueError` for levels that are negative, no numbers, or over 65,535.
+    Raises `ValueError` for levels that are negative, no numbers, or over 65,535, and for no pixels.
     """
+    if 0 in image.size:
+        raise ValueError(f"a picture must have pixels, got {image.width} x {image.height}")
     image.load()  # first: only then a TIFF is turned, by PIL itself
     turn = _orientation(image.info.get("exif") or b"")
     width, height = image.size
