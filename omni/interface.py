@@ -116,8 +116,11 @@ class Omni(Encoding):
         """The `k` best of a gallery (items, or vectors from `embed`): pairs of index and cosine.
 
         What is `known` of such things is added to the cosines; the `rerank` best are looked at
-        again (see `rerank`). Raises `ValueError` where the gallery of these is vectors.
+        again (see `rerank`). Raises `ValueError` where the gallery of these is vectors, and for
+        counts that are none.
         """
+        if k < 1 or rerank < 0:
+            raise ValueError(f"k must be at least 1 and rerank at least 0, got {k} and {rerank}")
         if rerank and isinstance(gallery, Tensor):
             raise ValueError("to be looked at again a gallery must be items, got vectors")
         vectors = gallery if isinstance(gallery, Tensor) else self.embed(gallery)

@@ -228,3 +228,9 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
         omni.load("runs/nothing")
     with pytest.raises(ValueError, match="holds no model"):
         omni.load(tmp_path)
+
+
+@pytest.mark.parametrize(("k", "rerank"), [(0, 0), (-1, 0), (1, -1)])
+def test_counts_that_are_none_are_refused(tiny_model: Omni, k: int, rerank: int) -> None:
+    with pytest.raises(ValueError, match="k must be at least 1 and rerank at least 0"):
+        tiny_model.retrieve("red circle", ["red circle"], k=k, rerank=rerank)

@@ -110,6 +110,8 @@ def _add(arguments: argparse.Namespace, errors: list[str]) -> None:
 def _search(arguments: argparse.Namespace, errors: list[str]) -> None:
     name = digest(arguments.model or default())
     index = open_index(arguments.index, name)
+    if arguments.rerank < 0:
+        raise ValueError(f"--rerank must be at least 0, got {arguments.rerank}")
     where = dict(_pair(text) for text in arguments.where)
     queries: dict[str, Any] = {}
     for text in arguments.queries:

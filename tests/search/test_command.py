@@ -189,6 +189,8 @@ def test_what_cannot_be_done_is_one_line(omni, folder, tmp_path) -> None:
         ("add", index, tmp_path / "nowhere"): "must be a folder",
         ("search", index, "a", "--where", "text"): "--where must be NAME=VALUE, got 'text'",
         ("search", tmp_path, "a"): "holds no index",
+        ("search", index, "a", "-k", 0): "k must be at least 1, got 0",
+        ("search", index, "a", "--rerank", -1): "--rerank must be at least 0, got -1",
     }.items():
         code, _, wrong = omni(*words)
         assert code == 2 and told in wrong and wrong.count("\n") == 1
