@@ -246,9 +246,10 @@ def test_samples_are_taken_by_the_range_of_their_type(kind: str) -> None:
 
 @pytest.mark.parametrize("rate", [0, -1, 0.5, 16_000.5, np.nan, np.inf, 200_000])
 def test_a_sample_rate_that_no_recording_has_is_refused(rate: float) -> None:
-    with pytest.raises(ValueError, match="sample rate must be a whole 1 to 192000 Hz"):
+    with pytest.raises(ValueError, match=r"sample rate must be (1 to 192000|a whole number of) Hz"):
         Audio(TONE, rate)  # type: ignore[arg-type]
-    assert torch.equal(samples(Audio(TONE, 16_000.0)), samples(Audio(TONE, 16_000)))  # type: ignore[arg-type]
+    whole, fraction = Audio(TONE, 16_000), Audio(TONE, 16_000.0)  # type: ignore[arg-type]
+    assert torch.equal(samples(fraction), samples(whole))
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,10 @@ def _to_mono(samples: Int16[np.ndarray, "S C"]) -> Int16[Tensor, "S"]:
 
 def check_rate(rate: int) -> None:
     """Raises `ValueError` for a sample rate that no recording has."""
-    if not (0 < rate <= MAX_SAMPLE_RATE and rate == int(rate)):
-        raise ValueError(f"sample rate must be a whole 1 to {MAX_SAMPLE_RATE} Hz, got {rate}")
+    if not 0 < rate <= MAX_SAMPLE_RATE:
+        raise ValueError(f"sample rate must be 1 to {MAX_SAMPLE_RATE} Hz, got {rate}")
+    if rate != int(rate):
+        raise ValueError(f"sample rate must be a whole number of Hz, got {rate}")
 
 
 def _check_sizes(frames: int, rate: int, channels: int) -> None:
